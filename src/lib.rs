@@ -1,1 +1,8 @@
+//! vadev: the VoiceAssistant platform on a developer's own machine. ARCHITECTURE.md has the map of the rooms.
 
+pub mod agent;
+
+#[cfg(feature = "cli")]
+pub mod failure;
+#[cfg(feature = "cli")]
+pub mod report;

@@ -1,0 +1,2 @@
+//! What the CLI and `vadev-agent` share, and the agent itself. Compiled without the `cli` feature too: the agent is built
+//! that way, so that its static binary stays a few MB.
