@@ -75,7 +75,12 @@ pub struct Plain {
 impl Plain {
     /// A failure with a message only.
     pub fn new(family: Family, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, family, details: Vec::new() }
+        Self {
+            message: message.into(),
+            hint: None,
+            family,
+            details: Vec::new(),
+        }
     }
     /// Adds the next command.
     #[must_use]

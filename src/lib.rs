@@ -3,6 +3,10 @@
 pub mod agent;
 
 #[cfg(feature = "cli")]
+pub mod catalog;
+#[cfg(feature = "cli")]
 pub mod failure;
+#[cfg(feature = "cli")]
+pub mod profile;
 #[cfg(feature = "cli")]
 pub mod report;

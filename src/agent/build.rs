@@ -1,1 +1,3 @@
-fn main(){}
+//! The crate's build script.
+
+fn main() {}

@@ -113,11 +113,16 @@ impl Reporter {
     }
     /// Sends a warning.
     pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
-        self.emit(Event::Warning { message: message.into(), hint });
+        self.emit(Event::Warning {
+            message: message.into(),
+            hint,
+        });
     }
     /// Sends a remark.
     pub fn note(&self, message: impl Into<String>) {
-        self.emit(Event::Note { message: message.into() });
+        self.emit(Event::Note {
+            message: message.into(),
+        });
     }
 }
 
@@ -132,13 +137,35 @@ pub struct Step {
 }
 
 impl Step {
-    fn begin(reporter: Reporter, id: String, parent: Option<String>, title: String, cause: Option<String>) -> Self {
-        reporter.emit(Event::Started { id: id.clone(), parent, title, cause });
-        Self { reporter, id, begun: Instant::now(), open: true }
+    fn begin(
+        reporter: Reporter,
+        id: String,
+        parent: Option<String>,
+        title: String,
+        cause: Option<String>,
+    ) -> Self {
+        reporter.emit(Event::Started {
+            id: id.clone(),
+            parent,
+            title,
+            cause,
+        });
+        Self {
+            reporter,
+            id,
+            begun: Instant::now(),
+            open: true,
+        }
     }
     /// Begins a step that is a part of this one.
     pub fn child(&self, id: impl Into<String>, title: impl Into<String>, cause: Option<String>) -> Step {
-        Step::begin(self.reporter.clone(), id.into(), Some(self.id.clone()), title.into(), cause)
+        Step::begin(
+            self.reporter.clone(),
+            id.into(),
+            Some(self.id.clone()),
+            title.into(),
+            cause,
+        )
     }
     /// The step's id.
     pub fn id(&self) -> &str {
@@ -150,7 +177,10 @@ impl Step {
     }
     /// Shows a sign of life.
     pub fn progress(&self, message: impl Into<String>) {
-        self.reporter.emit(Event::Progress { id: self.id.clone(), message: message.into() });
+        self.reporter.emit(Event::Progress {
+            id: self.id.clone(),
+            message: message.into(),
+        });
     }
     /// Ends the step.
     pub fn finish(mut self, outcome: Outcome, detail: impl Into<String>) -> f64 {
@@ -167,7 +197,12 @@ impl Step {
     fn close(&mut self, outcome: Outcome, detail: String) -> f64 {
         self.open = false;
         let seconds = self.begun.elapsed().as_secs_f64();
-        self.reporter.emit(Event::Finished { id: self.id.clone(), outcome, seconds, detail });
+        self.reporter.emit(Event::Finished {
+            id: self.id.clone(),
+            outcome,
+            seconds,
+            detail,
+        });
         seconds
     }
 }

@@ -1,0 +1,233 @@
+//! An infrastructure system of the platform: `profiles/catalog/infrastructure/<name>.yaml`.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::Bytes;
+use super::service::{Amount, Resources, SecretSource};
+
+/// One infrastructure system: one file of the production tree, one or more workloads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Infrastructure {
+    /// Always `vadev.dev/v1`.
+    pub api_version: String,
+    /// Always `Infrastructure`.
+    pub kind: String,
+    /// Also the name of its file in the production tree, and what services name in `stores`.
+    pub name: String,
+    /// Other names that services may use in `stores`, for instance `minio` for `minio-standalone`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// One line for people.
+    pub summary: String,
+    /// The group a profile switches on as a whole.
+    pub group: Group,
+    /// Whether its pods get a sidecar. Few stores speak well through one.
+    #[serde(default)]
+    pub mesh: bool,
+    /// How a client speaks to it: what a stand-in checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// Keys of the Secret `<name>-secret`.
+    #[serde(default)]
+    pub secrets: IndexMap<String, SecretSource>,
+    /// What runs.
+    pub workloads: Vec<Workload>,
+}
+
+/// The groups of platform.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    /// Always there: postgres, redis, nacos, milvus.
+    CoreStorage,
+    /// elasticsearch, clickhouse.
+    SearchAnalytics,
+    /// kafka.
+    Messaging,
+    /// minio.
+    ObjectStorage,
+    /// prometheus-grafana, jaeger, alertmanager.
+    Monitoring,
+}
+
+/// How clients reach a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Endpoint {
+    /// The protocol a stand-in speaks to check it: `postgres`, `redis`, `nacos`, `milvus`, `kafka`, `clickhouse`,
+    /// `elasticsearch`, `minio`, `http`.
+    pub protocol: String,
+    /// The Kubernetes Service's port.
+    pub port: u16,
+    /// HTTP path of a health check where the protocol is HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A second port that the check needs, for instance Milvus's health port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_port: Option<u16>,
+}
+
+/// The Kubernetes kind of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WorkloadKind {
+    /// With stable names and a volume a replica.
+    StatefulSet,
+    /// Without state of its own.
+    Deployment,
+}
+
+/// One workload of a system, with one container.
+///
+/// `args`, `command`, `env` values and `files` contents may hold placeholders, filled in when rendered:
+/// `{{namespace}}`, `{{name}}`, `{{memoryMiB}}` (the limit), `{{heapMiB}}` (see [`Heap`]), `{{replicas}}`,
+/// `{{appsNamespace}}`, `{{meshNamespace}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Workload {
+    /// Name of the workload, its Service and its label `app`.
+    pub name: String,
+    /// Deployment or StatefulSet.
+    pub kind: WorkloadKind,
+    /// Where its image comes from.
+    pub image: InfrastructureImage,
+    /// Overrides the image's entrypoint.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment, plain values.
+    #[serde(default)]
+    pub env: IndexMap<String, String>,
+    /// Environment from keys of the system's Secret: variable → key.
+    #[serde(default)]
+    pub secret_env: IndexMap<String, String>,
+    /// Ports of the container and of the Service.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// Configuration files: absolute path → content. Rendered into the ConfigMap `<name>-config`.
+    #[serde(default)]
+    pub files: IndexMap<String, String>,
+    /// Persistent volumes.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Writable folders that need not survive (emptyDir).
+    #[serde(default)]
+    pub scratch: Vec<String>,
+    /// Readiness and liveness.
+    pub probe: SystemProbe,
+    /// Numeric user and group that it runs as; also the volume's group.
+    pub user: i64,
+    /// Whether its root file system can be read-only.
+    #[serde(default)]
+    pub read_only_root: bool,
+    /// Production replicas.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Production requests and limits of one replica.
+    pub resources: Resources,
+    /// The least it really starts and serves with, measured; a laptop profile never goes below.
+    pub floor: Amount,
+    /// Heap that follows the memory limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heap: Option<Heap>,
+    /// Seconds it may take until ready, on a slow machine.
+    #[serde(default = "startup_seconds")]
+    pub startup_seconds: u32,
+    /// Whether it needs the Kubernetes API (Prometheus): gives it a ServiceAccount that may read pods, nodes and services.
+    #[serde(default)]
+    pub reads_cluster: bool,
+}
+
+/// The images of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InfrastructureImage {
+    /// What production names and what is pulled where a registry can be reached, with its version.
+    pub official: String,
+    /// Digest of the official image where known (`sha256:…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The recipe that builds it from packages; absent: it cannot be had without a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// What differs when the recipe's image runs instead of the official one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_recipe: Option<RecipeOverrides>,
+}
+
+/// Fields that replace the workload's own when the image was built from packages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RecipeOverrides {
+    /// Replaces `command` when not empty.
+    pub command: Vec<String>,
+    /// Replaces `args` when not empty.
+    pub args: Vec<String>,
+    /// Added to `env`, replacing equal keys.
+    pub env: IndexMap<String, String>,
+    /// Added to `files`, replacing equal paths.
+    pub files: IndexMap<String, String>,
+}
+
+/// A port of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
+    /// Prefixed by its protocol (`tcp-postgres`, `http-api`, `grpc-…`) so that the mesh knows it.
+    pub name: String,
+    /// Number, the same in container and Service.
+    pub port: u16,
+}
+
+/// A persistent volume of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Volume {
+    /// Name of the claim template.
+    pub name: String,
+    /// Mount path.
+    pub path: String,
+    /// Production size.
+    pub size: Bytes,
+    /// The least size on a laptop.
+    pub floor: Bytes,
+}
+
+/// A probe that tests the system itself. Exactly one of the three.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum SystemProbe {
+    /// A command in the container.
+    Exec(Vec<String>),
+    /// An HTTP path on a port.
+    Http {
+        /// Path.
+        path: String,
+        /// Port.
+        port: u16,
+    },
+    /// A TCP connection.
+    Tcp(u16),
+}
+
+/// A heap size derived from the memory limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Heap {
+    /// Share of the memory limit, per cent.
+    pub percent: u32,
+    /// Never below.
+    pub floor: Bytes,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn startup_seconds() -> u32 {
+    120
+}

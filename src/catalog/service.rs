@@ -1,0 +1,168 @@
+//! A service of the platform: `profiles/catalog/services/<name>.yaml`, or an extra one in the user's workspace.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Bytes, MilliCpu};
+
+/// One application service with its production facts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Service {
+    /// Always `vadev.dev/v1`.
+    pub api_version: String,
+    /// Always `Service`.
+    pub kind: String,
+    /// Also the name of its Deployment, Kubernetes Service and label `app`.
+    pub name: String,
+    /// One line for people.
+    pub summary: String,
+    /// What it is written in; decides the folder of the production tree.
+    pub language: Language,
+    /// Folder of its source, relative to the workspace, by convention; `vadev.yaml` may say otherwise.
+    pub source: String,
+    /// The image that real clusters run.
+    pub image: ServiceImage,
+    /// The port it listens on.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// API path prefixes it serves through the ingress gateway, each beginning with `/`.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Services it calls.
+    #[serde(default)]
+    pub calls: Vec<String>,
+    /// Infrastructure systems it uses, by catalog name.
+    #[serde(default)]
+    pub stores: Vec<String>,
+    /// Keys and production values of the ConfigMap `<name>-config`.
+    #[serde(default)]
+    pub config: IndexMap<String, String>,
+    /// Keys of the Secret `<name>-secret`, and where a development value comes from.
+    #[serde(default)]
+    pub secrets: IndexMap<String, SecretSource>,
+    /// HTTP probes.
+    #[serde(default)]
+    pub probes: Probes,
+    /// Production requests and limits of one replica.
+    pub resources: Resources,
+    /// The least one replica starts with on a laptop.
+    #[serde(default = "service_floor")]
+    pub floor: Amount,
+    /// Production replicas.
+    pub replicas: u32,
+    /// Production autoscaling (`<name>-hpa`).
+    pub autoscaling: Autoscaling,
+}
+
+/// What a service is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// `k8s/services/go`.
+    Go,
+    /// `k8s/services/python`.
+    Python,
+}
+
+impl Language {
+    /// The name used in folders and labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Go => "go",
+            Self::Python => "python",
+        }
+    }
+}
+
+/// An image by repository and version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceImage {
+    /// For instance `ghcr.io/voiceassistant/agent-engine`.
+    pub repository: String,
+    /// For instance `1.1.0`.
+    pub version: String,
+}
+
+/// Where the development value of a secret key comes from. Production renders only references.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretSource {
+    /// The infrastructure system whose generated password it is; absent: a random value of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+/// The HTTP probes of a service. Times in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Probes {
+    /// Path of the liveness and startup probes.
+    pub liveness: String,
+    /// Path of the readiness probe.
+    pub readiness: String,
+    /// Period of the liveness and readiness probes.
+    pub period_seconds: u32,
+    /// How long a start may take.
+    pub startup_seconds: u32,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self {
+            liveness: "/health".into(),
+            readiness: "/health".into(),
+            period_seconds: 10,
+            startup_seconds: 60,
+        }
+    }
+}
+
+/// CPU and memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amount {
+    /// CPU.
+    pub cpu: MilliCpu,
+    /// Memory.
+    pub memory: Bytes,
+}
+
+/// Requests and limits of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// What the scheduler reserves.
+    pub requests: Amount,
+    /// What the kubelet enforces.
+    pub limits: Amount,
+}
+
+/// A HorizontalPodAutoscaler's figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscaling {
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// Target CPU use, per cent of the request.
+    pub cpu_percent: u32,
+    /// Target memory use, per cent of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_percent: Option<u32>,
+}
+
+const fn default_port() -> u16 {
+    8080
+}
+
+/// The stand-in runs at 4 MB; an interpreter with a web framework needs about ten times that.
+const fn service_floor() -> Amount {
+    Amount {
+        cpu: MilliCpu(10),
+        memory: Bytes::mib(32),
+    }
+}
