@@ -1,0 +1,72 @@
+//! The agent's command line. Written by hand: four verbs need no parser, and the program is to stay small.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::serve;
+
+const USAGE: &str = "\
+vadev-agent runs inside containers that vadev makes.
+
+  vadev-agent serve       answer as a stand-in for a service (configured by VADEV_* variables)
+  vadev-agent check [URL] exit 0 when the service in this container answers; for exec probes
+  vadev-agent --version
+";
+
+/// Why the agent stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line made no sense.
+    #[error("{0}\n\n{USAGE}")]
+    Usage(String),
+    /// The stand-in service could not run.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+    /// The runtime, standard output or a signal handler could not be had.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+}
+
+/// Runs the agent with the arguments after the program's name.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error gone is no reason to lose the exit code.
+            let _ = writeln!(std::io::stderr(), "vadev-agent: {error}");
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
+    let mut words = arguments.into_iter();
+    let verb = words.next().unwrap_or_default();
+    match verb.to_string_lossy().as_ref() {
+        "serve" => {
+            runtime()?.block_on(serve::run(&|name| std::env::var(name).ok()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "check" => {
+            let url = words.next().map(|word| word.to_string_lossy().into_owned());
+            runtime()?.block_on(serve::check(url, &|name| std::env::var(name).ok()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "--version" | "-V" => {
+            writeln!(std::io::stdout(), "vadev-agent {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "--help" | "-h" => {
+            write!(std::io::stdout(), "{USAGE}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "" => Err(Error::Usage("which command?".into())),
+        other => Err(Error::Usage(format!("unknown command {other:?}"))),
+    }
+}
+
+/// One thread: the agent waits far more than it computes, and shares its container's CPU limit with the service.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
