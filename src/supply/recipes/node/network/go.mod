@@ -1,0 +1,3 @@
+module vadev.local/node-network
+
+go 1.24.0

@@ -1,0 +1,3 @@
+module vadev.local/pause
+
+go 1.24.0
