@@ -9,4 +9,6 @@ pub mod failure;
 #[cfg(feature = "cli")]
 pub mod profile;
 #[cfg(feature = "cli")]
+pub mod render;
+#[cfg(feature = "cli")]
 pub mod report;

@@ -135,7 +135,7 @@ impl Stack {
             cpu.push(amount.cpu * u64::from(times));
             memory.push(amount.memory * u64::from(times));
         };
-        for mesh in &self.mesh {
+        if let Some(mesh) = &self.mesh {
             add(mesh.pilot.requests, 1);
             add(mesh.gateway.requests, 1);
         }

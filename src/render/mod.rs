@@ -1,0 +1,89 @@
+//! From a [`Stack`] to the objects that a cluster is told: pure, deterministic, the same for a laptop and for production
+//! but for the [`Setting`].
+
+pub mod kind;
+pub mod mesh;
+pub mod namespaces;
+pub mod object;
+pub mod operator;
+pub mod service;
+pub mod standin;
+pub mod system;
+pub mod template;
+pub mod yaml;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+pub use object::{Object, ObjectId};
+
+use crate::profile::Stack;
+
+/// What a rendering needs beside the stack: the facts of one machine and one run, as values.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The image of each workload and service, by workload name. A component without an entry is not rendered.
+    pub images: IndexMap<String, DeployedImage>,
+    /// Values of Secrets: system or service name → key → value. A key without a value is not rendered.
+    pub secrets: IndexMap<String, IndexMap<String, String>>,
+}
+
+/// The image that a component runs here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployedImage {
+    /// Full reference, as the kubelet is told it.
+    pub reference: String,
+    /// Where it came from: `status` shows it.
+    pub origin: Origin,
+}
+
+/// Where an image came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Pulled from a container registry.
+    Registry,
+    /// Taken from a bundle file.
+    Bundle,
+    /// Built from language and Debian packages.
+    Packages,
+    /// Built from the workspace's source.
+    Workspace,
+    /// Not the service at all: vadev's own placeholder.
+    StandIn,
+}
+
+impl Origin {
+    /// The word in tables, annotations and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Bundle => "bundle",
+            Self::Packages => "packages",
+            Self::Workspace => "workspace",
+            Self::StandIn => "stand-in",
+        }
+    }
+}
+
+/// All objects of the platform in the order of the seven steps: namespaces, infrastructure, routing, services.
+/// Istio's own installation is not among them: see [`operator`].
+pub fn objects(stack: &Stack, setting: &Setting) -> Vec<Object> {
+    let mut all = namespaces::render(stack);
+    for system in &stack.infrastructure {
+        all.extend(system::render(stack, system, setting));
+    }
+    if stack.mesh.is_some() {
+        all.extend(mesh::render(stack));
+    }
+    for service in &stack.services {
+        all.extend(service::render(stack, service, setting));
+    }
+    for object in &mut all {
+        object.mark(stack);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

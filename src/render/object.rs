@@ -1,0 +1,95 @@
+//! One Kubernetes object as vadev handles it: the JSON that is applied, and what it is called.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::profile::Stack;
+
+/// Label by which vadev knows its own objects.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label with the profile's name.
+pub const PROFILE: &str = "vadev.dev/profile";
+/// Label with the workspace's name.
+pub const WORKSPACE: &str = "vadev.dev/workspace";
+/// Label with the component (system or service) an object belongs to.
+pub const COMPONENT: &str = "vadev.dev/component";
+/// Annotation with the image's origin.
+pub const ORIGIN: &str = "vadev.dev/image-source";
+
+/// What identifies an object in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ObjectId {
+    /// For instance `apps/v1`.
+    pub api_version: String,
+    /// For instance `Deployment`.
+    pub kind: String,
+    /// Absent for cluster-scoped kinds.
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}/{} in {namespace}", self.kind, self.name),
+            None => write!(f, "{}/{}", self.kind, self.name),
+        }
+    }
+}
+
+/// A rendered object. Built only by the rendering functions, so `apiVersion`, `kind` and `metadata.name` are there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Object(Value);
+
+impl Object {
+    /// Wraps what a rendering function built. `component` is the system or service it belongs to.
+    pub fn new(component: &str, mut value: Value) -> Self {
+        value["metadata"]["labels"][COMPONENT] = json!(component);
+        Self(value)
+    }
+    /// The JSON that is applied.
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+    /// For the few places that add to an object after it was rendered.
+    pub fn value_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+    /// Its identity.
+    pub fn id(&self) -> ObjectId {
+        ObjectId {
+            api_version: self.text("/apiVersion"),
+            kind: self.text("/kind"),
+            namespace: self
+                .0
+                .pointer("/metadata/namespace")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            name: self.text("/metadata/name"),
+        }
+    }
+    /// The component it belongs to.
+    pub fn component(&self) -> &str {
+        self.0["metadata"]["labels"][COMPONENT]
+            .as_str()
+            .unwrap_or_default()
+    }
+    /// Adds the labels that say whose object this is.
+    pub(super) fn mark(&mut self, stack: &Stack) {
+        let labels = &mut self.0["metadata"]["labels"];
+        labels[MANAGED_BY] = json!("vadev");
+        labels[PROFILE] = json!(stack.profile);
+        labels[WORKSPACE] = json!(stack.workspace);
+    }
+    fn text(&self, pointer: &str) -> String {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    }
+}

@@ -1,0 +1,75 @@
+//! Istio's own installation, as the file that istioctl reads.
+
+use serde_json::{Value, json};
+
+use super::Origin;
+use super::kind::{HTTP_NODE_PORT, HTTPS_NODE_PORT};
+use super::service::amounts;
+use crate::profile::Stack;
+use crate::profile::stack::Mesh;
+
+/// Where the two Istio images come from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct IstioImages {
+    /// Registry and path before `/pilot` and `/proxyv2`.
+    pub hub: String,
+    /// Tag.
+    pub tag: String,
+    /// Images made from packages have an Envoy without Istio's own filters.
+    pub origin: Origin,
+}
+
+/// The IstioOperator for a kind cluster; `None` where the stack has no mesh.
+pub fn render(stack: &Stack, images: &IstioImages) -> Option<Value> {
+    let mesh = stack.mesh.as_ref()?;
+    let mut pilot_env = json!({ "PILOT_ENABLE_STATUS": "false" });
+    let mut values = json!({
+        "global": {
+            "hub": images.hub,
+            "tag": images.tag,
+            "imagePullPolicy": "IfNotPresent",
+            "istioNamespace": stack.namespaces.mesh,
+            "proxy": { "resources": amounts(&mesh.sidecar), "holdApplicationUntilProxyStarts": true },
+            "proxy_init": { "resources": amounts(&mesh.sidecar) },
+        },
+        "pilot": { "autoscaleEnabled": false, "resources": amounts(&mesh.pilot) },
+        "gateways": { "istio-ingressgateway": { "autoscaleEnabled": false } },
+    });
+    if images.origin == Origin::Packages {
+        values["telemetry"] = json!({ "enabled": false });
+        pilot_env["PILOT_ENABLE_ALPN_FILTER"] = json!("false");
+        pilot_env["PILOT_ENABLE_METADATA_EXCHANGE"] = json!("false");
+    }
+    values["pilot"]["env"] = pilot_env;
+    Some(json!({
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "metadata": { "name": "vadev", "namespace": stack.namespaces.mesh },
+        "spec": {
+            "profile": "default",
+            "hub": images.hub,
+            "tag": images.tag,
+            "meshConfig": { "accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON" },
+            "components": { "ingressGateways": [ingress_gateway(mesh)] },
+            "values": values,
+        },
+    }))
+}
+
+fn ingress_gateway(mesh: &Mesh) -> Value {
+    json!({
+        "name": "istio-ingressgateway",
+        "enabled": true,
+        "k8s": {
+            "resources": amounts(&mesh.gateway),
+            "service": {
+                "type": "NodePort",
+                "ports": [
+                    { "name": "status-port", "port": 15021, "targetPort": 15021 },
+                    { "name": "http2", "port": 80, "targetPort": 8080, "nodePort": HTTP_NODE_PORT },
+                    { "name": "https", "port": 443, "targetPort": 8443, "nodePort": HTTPS_NODE_PORT },
+                ],
+            },
+        },
+    })
+}
