@@ -1,0 +1,22 @@
+#!/bin/sh
+# Honours the official image's environment: MODE, JVM_XMS, JVM_XMX, JVM_XMN, JAVA_OPT, NACOS_AUTH_* (see conf/application.properties).
+set -eu
+for name in NACOS_AUTH_TOKEN NACOS_AUTH_IDENTITY_KEY NACOS_AUTH_IDENTITY_VALUE; do
+  eval "value=\${$name:-}"
+  if [ -z "$value" ]; then
+    echo "$name is empty: Nacos 3 needs it to sign and recognise its own requests" >&2
+    exit 1
+  fi
+done
+if [ "${MODE:-standalone}" != standalone ]; then
+  echo "MODE=$MODE: this image carries the standalone mode alone; use docker.io/nacos/nacos-server for a cluster" >&2
+  exit 1
+fi
+# shellcheck disable=SC2086  # JAVA_OPT is a list of words, as in the official image
+exec java ${JVM_XMS:+-Xms$JVM_XMS} ${JVM_XMX:+-Xmx$JVM_XMX} ${JVM_XMN:+-Xmn$JVM_XMN} ${JAVA_OPT:-} \
+  -Dnacos.standalone=true -Dnacos.deployment.type=merged -Dnacos.home=/home/nacos \
+  --add-opens=java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.lang.reflect=ALL-UNNAMED \
+  --add-opens=java.base/java.util=ALL-UNNAMED \
+  -Dderby.stream.error.field=java.lang.System.err -Dnacos.logs.path=/home/nacos/logs \
+  -jar /home/nacos/nacos.jar --spring.config.additional-location=file:/home/nacos/conf/ \
+  --logging.config=/home/nacos/conf/nacos-logback.xml --spring.main.banner-mode=off "$@"
