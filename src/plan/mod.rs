@@ -1,0 +1,14 @@
+//! From what is wanted and what was observed to an ordered list of steps, each with its cause. Pure: the plan decides, the
+//! engine obeys.
+
+pub mod drift;
+pub mod observed;
+pub mod reconcile;
+pub mod steps;
+
+pub use observed::{ClusterState, MeshState, Observed};
+pub use reconcile::{Change, reconcile};
+pub use steps::{Action, Desired, Plan, PlanStep, plan};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! One look at reality, as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::render::ObjectId;
+
+/// What was found before planning.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The kind cluster.
+    pub cluster: ClusterState,
+    /// References of images that must be had first: not in the engine, or made from older inputs. Reference → cause.
+    pub images_to_supply: BTreeMap<String, String>,
+    /// References that at least one node lacks. Only known where the cluster runs.
+    pub images_to_ship: BTreeSet<String>,
+    /// Istio's control plane.
+    pub mesh: MeshState,
+    /// vadev's objects in the cluster.
+    pub objects: BTreeMap<ObjectId, Value>,
+}
+
+/// The state of the kind cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClusterState {
+    /// There is none of that name.
+    #[default]
+    Missing,
+    /// A creation that never ended: it is made again.
+    Broken(String),
+    /// Its nodes are stopped.
+    Stopped,
+    /// Its nodes are paused.
+    Paused,
+    /// The API server answers.
+    Running,
+}
+
+/// The state of Istio in the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum MeshState {
+    /// Not installed.
+    #[default]
+    Missing,
+    /// Installed by vadev from an installation file with this digest.
+    Installed(String),
+    /// Installed by somebody else.
+    Foreign,
+}

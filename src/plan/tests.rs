@@ -1,0 +1,134 @@
+//! Plans asserted as text, without Docker or a cluster.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::json;
+
+use super::*;
+use crate::profile::Stack;
+use crate::profile::stack::Namespaces;
+use crate::render::Object;
+
+fn stack() -> Stack {
+    Stack {
+        profile: "dev".into(),
+        workspace: "test".into(),
+        namespaces: Namespaces::default(),
+        mesh: None,
+        infrastructure: vec![],
+        services: vec![],
+        left_out: vec![],
+        figures: vec![],
+    }
+}
+
+fn objects() -> Vec<Object> {
+    let object = |component: &str, value: serde_json::Value| Object::new(component, value);
+    vec![
+        object(
+            "namespaces",
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "infra" } }),
+        ),
+        object(
+            "redis",
+            json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "redis", "namespace": "infra" }, "spec": { "replicas": 1 } }),
+        ),
+        object(
+            "mesh",
+            json!({ "apiVersion": "security.istio.io/v1beta1", "kind": "PeerAuthentication", "metadata": { "name": "default", "namespace": "apps" } }),
+        ),
+    ]
+}
+
+fn images() -> IndexMap<String, Vec<String>> {
+    IndexMap::from([
+        ("cluster".to_owned(), vec!["node:1".to_owned()]),
+        ("mesh".to_owned(), vec!["pilot:1".to_owned()]),
+        ("redis".to_owned(), vec!["redis:7".to_owned()]),
+    ])
+}
+
+fn text(observed: &Observed) -> String {
+    let (stack, objects, images) = (stack(), objects(), images());
+    let desired = Desired {
+        stack: &stack,
+        objects: &objects,
+        images: &images,
+        mesh_digest: Some("d1"),
+        whole: true,
+    };
+    plan(&desired, observed).to_string()
+}
+
+fn everything_there() -> Observed {
+    let live: BTreeMap<_, _> = objects()
+        .iter()
+        .map(|object| (object.id(), object.value().clone()))
+        .collect();
+    Observed {
+        cluster: ClusterState::Running,
+        mesh: MeshState::Installed("d1".into()),
+        objects: live,
+        ..Observed::default()
+    }
+}
+
+#[test]
+fn an_empty_machine_gets_everything_in_order() {
+    let missing = |reference: &str| (reference.to_owned(), "missing".to_owned());
+    let observed = Observed {
+        images_to_supply: ["node:1", "redis:7"].map(missing).into(),
+        ..Observed::default()
+    };
+    insta::assert_snapshot!(text(&observed), @r"
+    image/node:1: Get image node:1 (missing)
+    image/redis:7: Get image redis:7 (missing)
+    cluster: Create the kind cluster (missing)  [after image/node:1]
+    ship/mesh: Load into the nodes: pilot:1 (not in the nodes)  [after cluster]
+    ship/redis: Load into the nodes: redis:7 (not in the nodes)  [after cluster, image/redis:7]
+    mesh: Install Istio (missing)  [after cluster, ship/mesh]
+    apply/namespaces: Apply namespaces (Namespace/infra: missing)  [after cluster]
+    apply/redis: Apply redis (StatefulSet/redis in infra: missing)  [after cluster, apply/namespaces, ship/redis]
+    ready/redis: Wait for redis (StatefulSet/redis in infra: missing)  [after apply/redis]
+    apply/mesh: Apply mesh (PeerAuthentication/default in apps: missing)  [after cluster, apply/namespaces, mesh, ship/mesh]
+    ");
+}
+
+#[test]
+fn a_second_up_has_nothing_to_do() {
+    assert_eq!(text(&everything_there()), "");
+}
+
+#[test]
+fn drift_is_named_and_leftovers_are_pruned() {
+    let mut observed = everything_there();
+    for (id, value) in &mut observed.objects {
+        if id.kind == "StatefulSet" {
+            value["spec"]["replicas"] = json!(3);
+        }
+    }
+    let old = Object::new(
+        "kafka",
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "kafka", "namespace": "infra" } }),
+    );
+    observed.objects.insert(old.id(), old.value().clone());
+    insta::assert_snapshot!(text(&observed), @r"
+    apply/redis: Apply redis (StatefulSet/redis in infra: drifted: spec.replicas 3 → 1)
+    ready/redis: Wait for redis (StatefulSet/redis in infra: drifted: spec.replicas 3 → 1)  [after apply/redis]
+    prune: Remove objects: 1 (no longer in the profile)
+    ");
+}
+
+#[test]
+fn a_stopped_cluster_is_started_and_a_broken_one_made_again() {
+    let mut observed = everything_there();
+    observed.cluster = ClusterState::Stopped;
+    insta::assert_snapshot!(text(&observed), @"cluster: Start the cluster (stopped)");
+    let broken = Observed {
+        cluster: ClusterState::Broken("creation was interrupted".into()),
+        ..Observed::default()
+    };
+    assert!(text(&broken).contains("cluster: Create the kind cluster (creation was interrupted)"));
+    assert!(text(&broken).contains("ship/redis"));
+}
