@@ -14,3 +14,5 @@ pub mod profile;
 pub mod render;
 #[cfg(feature = "cli")]
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod supply;

@@ -1,0 +1,6 @@
+//! Where tools and images come from: the cache, a container registry, a bundle file, or packages.
+
+pub mod docker;
+pub mod process;
+pub mod pulse;
+pub mod tools;
