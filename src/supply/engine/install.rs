@@ -1,0 +1,53 @@
+//! Installing Docker's engine from Debian's or Ubuntu's own packages.
+
+use super::error::EngineError;
+use super::privilege::{Privilege, find_program};
+use crate::report::Step;
+use crate::supply::process::Command;
+use std::time::Duration;
+
+/// The engine, the two programs below it, and what its bridge network needs.
+pub const PACKAGES: [&str; 4] = ["docker.io", "containerd", "runc", "iptables"];
+
+/// An apt mirror far away needs minutes for about 80 MB.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// Whether there is a package manager here that vadev can drive.
+pub fn possible() -> bool {
+    cfg!(target_os = "linux") && find_program("apt-get").is_some()
+}
+
+/// Installs the engine. Consent was given before.
+pub async fn run(privilege: &Privilege, step: &Step) -> Result<(), EngineError> {
+    let failed = |source| EngineError::Tool {
+        action: "installing Docker",
+        source,
+    };
+    step.progress("apt-get install");
+    if install(privilege).run_in(step).await.is_ok() {
+        return Ok(());
+    }
+    // The usual reason is a package list that is missing or too old; a second failure is the real one.
+    step.progress("apt-get update");
+    apt(privilege).arg("update").run_in(step).await.map_err(failed)?;
+    install(privilege).run_in(step).await.map(drop).map_err(failed)
+}
+
+fn install(privilege: &Privilege) -> Command {
+    apt(privilege)
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(PACKAGES)
+}
+
+fn apt(privilege: &Privilege) -> Command {
+    privilege
+        .command("env")
+        .args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "-q",
+            "-o",
+            "DPkg::Lock::Timeout=120",
+        ])
+        .deadline(DEADLINE)
+}
