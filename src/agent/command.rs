@@ -45,12 +45,12 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
     let verb = words.next().unwrap_or_default();
     match verb.to_string_lossy().as_ref() {
         "serve" => {
-            runtime()?.block_on(serve::run(&|name| std::env::var(name).ok()))?;
+            complete(serve::run(&|name| std::env::var(name).ok()))??;
             Ok(ExitCode::SUCCESS)
         }
         "check" => {
             let url = words.next().map(|word| word.to_string_lossy().into_owned());
-            runtime()?.block_on(serve::check(url, &|name| std::env::var(name).ok()))?;
+            complete(serve::check(url, &|name| std::env::var(name).ok()))??;
             Ok(ExitCode::SUCCESS)
         }
         "--version" | "-V" => {
@@ -66,7 +66,13 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
     }
 }
 
-/// One thread: the agent waits far more than it computes, and shares its container's CPU limit with the service.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+/// Runs on one thread: the agent waits far more than it computes, and shares its container's CPU limit with the service.
+fn complete<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(work);
+    // A name lookup that still runs must not delay the end.
+    runtime.shutdown_background();
+    Ok(outcome)
 }

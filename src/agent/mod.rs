@@ -1,8 +1,11 @@
 //! What the CLI and `vadev-agent` share, and the agent itself. Compiled without the `cli` feature too: the agent is built
 //! that way, so that its static binary stays a few MB.
 
+mod base64;
 pub mod command;
 pub mod digest;
 #[cfg(feature = "cli")]
 pub mod embedded;
+mod log;
+mod scram;
 pub mod serve;

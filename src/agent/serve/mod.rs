@@ -2,11 +2,22 @@
 //! It looks like the service from outside (port, health, metrics, path prefixes, who it calls) and says everywhere that
 //! it is a stand-in.
 
+mod board;
+mod client;
 pub mod config;
+mod fanout;
+mod fault;
+mod metrics;
+mod probe;
+mod routes;
 mod server;
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
+use hyper::header::HeaderMap;
+use serde_json::json;
+
+use super::log;
 pub use config::Config;
 
 /// Why the stand-in cannot run.
@@ -36,6 +47,9 @@ pub enum Error {
     },
 }
 
+/// Below the time-out that probes usually have.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Where variables come from; the process's environment outside of tests.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -45,36 +59,47 @@ pub async fn run(environment: Environment<'_>) -> Result<(), Error> {
     let listener = server::listen(config.port).await?;
     // Installed before anything else answers: as PID 1 the process has no default action for signals.
     let stop = stop_signal()?;
+    log::line("info", "stand-in starts", json!({"config": config}));
+    let service = config.service.clone();
     tokio::select! {
-        () = server::accept(listener, config) => {}
-        () = stop => {}
+        () = server::accept(listener, routes::Service::new(config)) => {}
+        signal = stop => log::line("info", "stand-in stops", json!({"service": service, "signal": signal})),
     }
     Ok(())
 }
 
 /// Asks the service in this container for its health; for exec probes of images without a shell.
 pub async fn check(url: Option<String>, environment: Environment<'_>) -> Result<(), Error> {
-    let port = Config::read(environment)?.port;
-    let url = url.unwrap_or_else(|| format!("http://127.0.0.1:{port}/health"));
-    let status = server::status_of(SocketAddr::from(([127, 0, 0, 1], port))).await;
-    match status {
-        Ok(status) if status.is_success() => Ok(()),
-        Ok(status) => Err(Error::Check {
+    let own = || {
+        format!(
+            "http://127.0.0.1:{}/health",
+            environment("VADEV_PORT").as_deref().unwrap_or("8080")
+        )
+    };
+    let url = url.unwrap_or_else(own);
+    let outcome = tokio::time::timeout(CHECK_PATIENCE, client::get(&url, HeaderMap::new())).await;
+    match outcome {
+        Ok(Ok((status, _))) if status.is_success() => Ok(()),
+        Ok(Ok((status, _))) => Err(Error::Check {
             url,
             what: format!("answered {status}"),
         }),
-        Err(what) => Err(Error::Check { url, what }),
+        Ok(Err(what)) => Err(Error::Check { url, what }),
+        Err(_) => Err(Error::Check {
+            url,
+            what: format!("no answer within {} s", CHECK_PATIENCE.as_secs()),
+        }),
     }
 }
 
-fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+fn stop_signal() -> Result<impl Future<Output = &'static str>, Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
     })
 }
