@@ -1,4 +1,4 @@
-//! Installing Docker's engine from Debian's or Ubuntu's own packages.
+//! Installing from Debian's or Ubuntu's own packages: Docker's engine, and what building from packages takes.
 
 use super::error::EngineError;
 use super::privilege::{Privilege, find_program};
@@ -17,26 +17,30 @@ pub fn possible() -> bool {
     cfg!(target_os = "linux") && find_program("apt-get").is_some()
 }
 
-/// Installs the engine. Consent was given before.
-pub async fn run(privilege: &Privilege, step: &Step) -> Result<(), EngineError> {
+/// Installs packages. Consent was given before.
+pub async fn run(privilege: &Privilege, packages: &[&str], step: &Step) -> Result<(), EngineError> {
     let failed = |source| EngineError::Tool {
-        action: "installing Docker",
+        action: "installing packages",
         source,
     };
     step.progress("apt-get install");
-    if install(privilege).run_in(step).await.is_ok() {
+    if install(privilege, packages).run_in(step).await.is_ok() {
         return Ok(());
     }
     // The usual reason is a package list that is missing or too old; a second failure is the real one.
     step.progress("apt-get update");
     apt(privilege).arg("update").run_in(step).await.map_err(failed)?;
-    install(privilege).run_in(step).await.map(drop).map_err(failed)
+    install(privilege, packages)
+        .run_in(step)
+        .await
+        .map(drop)
+        .map_err(failed)
 }
 
-fn install(privilege: &Privilege) -> Command {
+fn install(privilege: &Privilege, packages: &[&str]) -> Command {
     apt(privilege)
         .args(["install", "-y", "--no-install-recommends"])
-        .args(PACKAGES)
+        .args(packages)
 }
 
 fn apt(privilege: &Privilege) -> Command {

@@ -11,7 +11,7 @@ pub mod privilege;
 pub mod probe;
 pub mod runtime;
 pub mod settings;
-mod stamp;
+pub mod stamp;
 pub mod start;
 pub mod wrapper;
 
@@ -69,7 +69,8 @@ impl<'a> EngineOptions<'a> {
         self.state.join("dockerd.log")
     }
 
-    fn agree(&self, action: &str, question: &str) -> Result<(), EngineError> {
+    /// Asks; a no is an error that names the action.
+    pub fn agree(&self, action: &str, question: &str) -> Result<(), EngineError> {
         let refused = || EngineError::NoConsent {
             action: action.to_owned(),
         };
@@ -123,7 +124,7 @@ async fn bring_up(
             install::PACKAGES.join(", ")
         );
         options.agree(action, &question)?;
-        install::run(&Privilege::find(action)?, step).await?;
+        install::run(&Privilege::find(action)?, &install::PACKAGES, step).await?;
         done.push("installed Docker".to_owned());
         // A package may start its service by itself.
         if let Ok(docker) = docker::connect().await {
