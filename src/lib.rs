@@ -7,6 +7,8 @@ pub mod catalog;
 #[cfg(feature = "cli")]
 pub mod failure;
 #[cfg(feature = "cli")]
+pub mod k8s;
+#[cfg(feature = "cli")]
 pub mod plan;
 #[cfg(feature = "cli")]
 pub mod profile;

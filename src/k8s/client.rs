@@ -1,0 +1,225 @@
+//! The one client of a cluster, and the certainty that it is still the same cluster.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject};
+
+use super::error::K8sError;
+use super::kinds::{Kinds, is_unknown_kind, unknown_kind};
+use super::object::ObjectRef;
+use super::retry::{retrying, transient};
+
+/// Which cluster is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The kubeconfig file.
+    pub kubeconfig: PathBuf,
+    /// A context in it.
+    pub context: String,
+}
+
+impl Target {
+    /// The context of a kubeconfig.
+    pub fn new(kubeconfig: impl AsRef<Path>, context: impl Into<String>) -> Self {
+        Self {
+            kubeconfig: kubeconfig.as_ref().to_owned(),
+            context: context.into(),
+        }
+    }
+}
+
+/// What makes a cluster this one and no other.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ClusterId {
+    /// The context through which it is reached.
+    pub context: String,
+    /// UID of its kube-system namespace, which lives exactly as long as the cluster.
+    pub uid: String,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: ClusterId,
+    server: String,
+    target: Target,
+    kinds: Kinds,
+}
+
+/// A connected cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: kube::Client,
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl Cluster {
+    /// Connects and reads the cluster's identity, trying until `within` has passed. A cluster that is still starting
+    /// counts as not answering; a refusal (401, 403) ends at once.
+    pub async fn connect(target: &Target, within: Duration) -> Result<Self, K8sError> {
+        let (client, server) = client_for(target).await?;
+        let read = retrying("read", "the namespace kube-system", within, starting, || {
+            kube_system_uid(&client)
+        })
+        .await;
+        let uid = read.map_err(|error| match error {
+            K8sError::Deadline { seconds, source, .. } => K8sError::Unreachable {
+                context: target.context.clone(),
+                server: server.clone(),
+                seconds,
+                source,
+            },
+            other => other,
+        })?;
+        let id = ClusterId {
+            context: target.context.clone(),
+            uid,
+        };
+        Ok(Self {
+            client,
+            inner: Arc::new(Inner {
+                id,
+                server,
+                target: target.clone(),
+                kinds: Kinds::default(),
+            }),
+        })
+    }
+
+    /// Context and UID.
+    pub fn id(&self) -> &ClusterId {
+        &self.inner.id
+    }
+
+    /// The API server's address.
+    pub fn server(&self) -> &str {
+        &self.inner.server
+    }
+
+    /// The kubeconfig and context.
+    pub fn target(&self) -> &Target {
+        &self.inner.target
+    }
+
+    /// kube's client, for typed APIs.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Reads the kubeconfig and the cluster's UID again, and fails if the context now leads elsewhere. To be called
+    /// before each phase that writes.
+    pub async fn recheck(&self) -> Result<(), K8sError> {
+        let (client, _) = client_for(&self.inner.target).await?;
+        let within = Duration::from_secs(20);
+        let found = retrying("read", "the namespace kube-system", within, transient, || {
+            kube_system_uid(&client)
+        })
+        .await?;
+        if found == self.inner.id.uid {
+            return Ok(());
+        }
+        let context = self.inner.id.context.clone();
+        Err(K8sError::DifferentCluster {
+            context,
+            expected: self.inner.id.uid.clone(),
+            found,
+        })
+    }
+
+    /// Git version of the API server, for instance `v1.34.4`.
+    pub async fn version(&self) -> Result<String, K8sError> {
+        let within = Duration::from_secs(10);
+        let info = retrying("read", "the API server's version", within, transient, || {
+            self.client.apiserver_version()
+        });
+        Ok(info.await?.git_version)
+    }
+
+    /// The API of the kind of `reference`, in its namespace.
+    pub(super) async fn api(&self, reference: &ObjectRef) -> Result<Api<DynamicObject>, K8sError> {
+        let (api_version, kind) = (&reference.api_version, &reference.kind);
+        let resolved = self.inner.kinds.resolve(&self.client, api_version, kind).await;
+        let (resource, namespaced) = resolved.map_err(|error| {
+            if is_unknown_kind(&error) {
+                return unknown_kind(api_version, kind);
+            }
+            K8sError::Request {
+                action: "look up the kind of",
+                subject: reference.to_string(),
+                source: Box::new(error),
+            }
+        })?;
+        self.scoped(reference, &resource, namespaced)
+    }
+
+    fn scoped(
+        &self,
+        reference: &ObjectRef,
+        resource: &ApiResource,
+        namespaced: bool,
+    ) -> Result<Api<DynamicObject>, K8sError> {
+        match (&reference.namespace, namespaced) {
+            (Some(namespace), true) => Ok(Api::namespaced_with(self.client.clone(), namespace, resource)),
+            (None, false) => Ok(Api::all_with(self.client.clone(), resource)),
+            (None, true) => Err(K8sError::Malformed {
+                subject: reference.to_string(),
+                problem: "has no namespace, and its kind needs one".to_owned(),
+            }),
+            (Some(_), false) => Err(K8sError::Malformed {
+                subject: reference.to_string(),
+                problem: "has a namespace, and its kind is cluster-wide".to_owned(),
+            }),
+        }
+    }
+}
+
+/// While a cluster starts its port answers nothing, then 5xx, then 403 or 404 until RBAC and kube-system are there.
+fn starting(error: &kube::Error) -> super::retry::Verdict {
+    match error {
+        kube::Error::Api(status) if status.code == 404 || status.code == 403 => super::retry::Verdict::Again,
+        other => transient(other),
+    }
+}
+
+async fn client_for(target: &Target) -> Result<(kube::Client, String), K8sError> {
+    let refused = |source| K8sError::Kubeconfig {
+        path: target.kubeconfig.clone(),
+        context: target.context.clone(),
+        source: Box::new(source),
+    };
+    let file = Kubeconfig::read_from(&target.kubeconfig).map_err(refused)?;
+    let options = KubeConfigOptions {
+        context: Some(target.context.clone()),
+        ..KubeConfigOptions::default()
+    };
+    let mut config = kube::Config::from_custom_kubeconfig(file, &options)
+        .await
+        .map_err(refused)?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let server = config.cluster_url.to_string();
+    let client = kube::Client::try_from(config).map_err(|source| K8sError::Client {
+        context: target.context.clone(),
+        source: Box::new(source),
+    })?;
+    Ok((client, server))
+}
+
+async fn kube_system_uid(client: &kube::Client) -> Result<String, kube::Error> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let read = namespaces.get_metadata("kube-system");
+    // A silent peer (a paused node) would otherwise hold the request for ever.
+    let answer = tokio::time::timeout(Duration::from_secs(5), read).await;
+    let found = answer.map_err(|_| kube::Error::Service("no answer within 5 s".into()))??;
+    Ok(found.metadata.uid.unwrap_or_default())
+}

@@ -1,0 +1,202 @@
+use super::*;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn pod(status: &Value) -> Arc<Pod> {
+    let metadata =
+        json!({"name": "agent-1", "namespace": "apps", "uid": "u1", "labels": {"app": "agent-engine"}});
+    Arc::new(serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap())
+}
+
+fn container(name: &str, restarts: i32, ready: bool, state: &Value, last: &Value) -> Value {
+    json!({"name": name, "image": "vadev.local/x:1", "imageID": "", "ready": ready, "restartCount": restarts,
+           "state": state, "lastState": last})
+}
+
+fn event(reason: &str, path: &str, count: i32, message: &str) -> Arc<Event> {
+    let about = json!({"kind": "Pod", "name": "agent-1", "uid": "u1", "fieldPath": path});
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": about, "reason": reason, "message": message,
+                       "count": count});
+    Arc::new(serde_json::from_value(event).unwrap())
+}
+
+fn evidence(status: &Value, events: Vec<Arc<Event>>, log: &[&str]) -> Evidence {
+    Evidence {
+        target: ObjectRef::new("apps/v1", "Deployment", "apps", "agent-engine"),
+        state: "0/1 pods ready".to_owned(),
+        pods: vec![pod(status)],
+        events,
+        log: log.iter().map(|line| (*line).to_owned()).collect(),
+    }
+}
+
+fn patience(evidence: &Evidence) -> Duration {
+    suspect(&evidence.pods, &evidence.events).unwrap().patience
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    json!({"waiting": {"reason": reason, "message": message}})
+}
+
+fn ended(code: i32, reason: &str) -> Value {
+    json!({"terminated": {"exitCode": code, "reason": reason}})
+}
+
+fn one(state: &Value, last: &Value, restarts: i32) -> Value {
+    json!({"phase": "Pending", "containerStatuses": [container("app", restarts, false, state, last)]})
+}
+
+#[test]
+fn a_missing_image_is_named() {
+    let state = waiting(
+        "ErrImageNeverPull",
+        "Container image \"vadev.local/x:1\" is not present with pull policy of Never",
+    );
+    let found = diagnose(&evidence(&one(&state, &json!({}), 0), vec![], &[]));
+    assert_eq!(found.cause, Cause::ImageMissing);
+    assert!(
+        found.explanation.contains("vadev.local/x:1"),
+        "{}",
+        found.explanation
+    );
+    assert_eq!(found.subject, "Pod apps/agent-1, container app");
+}
+
+#[test]
+fn a_crash_ends_the_wait_once_it_repeats() {
+    let state = waiting("CrashLoopBackOff", "back-off");
+    let early = evidence(&one(&state, &ended(1, "Error"), 1), vec![], &[]);
+    let late = evidence(&one(&state, &ended(1, "Error"), 3), vec![], &["boom"]);
+    assert!(patience(&early) > Duration::ZERO);
+    assert_eq!(patience(&late), Duration::ZERO);
+    let found = diagnose(&late);
+    assert_eq!(
+        found.explanation,
+        "its process ends again and again: exit code 1, restarted 3 times"
+    );
+    assert_eq!(found.lines(), ["Pod apps/agent-1, container app", "  │ boom"]);
+    assert_eq!(found.next, "vadev logs agent-engine");
+}
+
+#[test]
+fn want_of_memory_is_told_apart_from_a_crash() {
+    let status = one(&waiting("CrashLoopBackOff", ""), &ended(137, "OOMKilled"), 2);
+    let found = diagnose(&evidence(&status, vec![], &[]));
+    assert_eq!(found.cause, Cause::OutOfMemory);
+    assert!(found.next.contains("raise the memory limit of agent-engine"));
+}
+
+#[test]
+fn a_full_cluster_is_told_with_the_schedulers_words() {
+    let message = "0/1 nodes are available: 1 Insufficient cpu.";
+    let condition =
+        json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message});
+    let found = diagnose(&evidence(
+        &json!({"phase": "Pending", "conditions": [condition]}),
+        vec![],
+        &[],
+    ));
+    assert_eq!(found.explanation, format!("no node can take it: {message}"));
+    assert!(found.next.contains("smaller profile"));
+}
+
+#[test]
+fn a_missing_config_map_is_named() {
+    let state = waiting(
+        "CreateContainerConfigError",
+        "configmap \"agent-engine-config\" not found",
+    );
+    let found = diagnose(&evidence(&one(&state, &json!({}), 0), vec![], &[]));
+    assert_eq!(found.cause, Cause::ConfigMissing);
+    assert!(
+        found
+            .explanation
+            .ends_with("configmap \"agent-engine-config\" not found")
+    );
+}
+
+#[test]
+fn a_failing_probe_counts_only_after_a_series() {
+    let status = json!({"phase": "Running", "containerStatuses":
+        [container("app", 0, false, &json!({"running": {}}), &json!({}))]});
+    let probe = |count| {
+        event(
+            "Unhealthy",
+            "spec.containers{app}",
+            count,
+            "Readiness probe failed: HTTP 503",
+        )
+    };
+    assert!(suspect(&[pod(&status)], &[probe(1)]).is_none());
+    let found = diagnose(&evidence(&status, vec![probe(9)], &[]));
+    assert_eq!(found.cause, Cause::ProbeFailing);
+    assert!(found.explanation.contains("HTTP 503"));
+}
+
+#[test]
+fn a_rejected_listener_is_found_in_the_sidecars_log() {
+    let running = json!({"running": {}});
+    let status = json!({"phase": "Running",
+        "initContainerStatuses": [container("istio-proxy", 0, false, &running, &json!({}))]});
+    let line = "warning envoy config gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: \
+                Error adding/updating listener(s) virtualInbound: Jwks is empty";
+    let found = diagnose(&evidence(&status, vec![], &[line]));
+    assert_eq!(found.cause, Cause::ListenerRejected);
+    assert!(
+        found.explanation.ends_with("virtualInbound: Jwks is empty"),
+        "{}",
+        found.explanation
+    );
+    assert_eq!(
+        diagnose(&evidence(&status, vec![], &[])).cause,
+        Cause::SidecarNotReady
+    );
+}
+
+#[test]
+fn a_failed_mount_counts_only_while_nothing_runs() {
+    let mount = || {
+        event(
+            "FailedMount",
+            "",
+            3,
+            "MountVolume.SetUp failed: secret \"tls\" not found",
+        )
+    };
+    let creating = one(&waiting("ContainerCreating", ""), &json!({}), 0);
+    assert_eq!(
+        diagnose(&evidence(&creating, vec![mount()], &[])).cause,
+        Cause::MountFailed
+    );
+    let running = json!({"phase": "Running", "containerStatuses":
+        [container("app", 0, false, &json!({"running": {}}), &json!({}))]});
+    assert_eq!(
+        diagnose(&evidence(&running, vec![mount()], &[])).cause,
+        Cause::Slow
+    );
+}
+
+#[test]
+fn pods_that_are_refused_leave_only_an_event() {
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": {"kind": "ReplicaSet"}, "reason": "FailedCreate",
+                       "message": "pods \"x\" is forbidden: exceeded quota: apps"});
+    let mut evidence = evidence(
+        &json!({}),
+        vec![Arc::new(serde_json::from_value(event).unwrap())],
+        &[],
+    );
+    evidence.pods.clear();
+    let found = diagnose(&evidence);
+    assert_eq!(
+        (found.cause, found.subject.as_str()),
+        (Cause::Refused, "Deployment apps/agent-engine")
+    );
+}
+
+#[test]
+fn a_ready_or_starting_pod_raises_no_suspicion() {
+    let ready = json!({"phase": "Running", "containerStatuses":
+        [container("app", 2, true, &json!({"running": {}}), &ended(1, "Error"))]});
+    assert!(suspect(&[pod(&ready)], &[]).is_none());
+    assert!(suspect(&[pod(&one(&waiting("PodInitializing", ""), &json!({}), 0))], &[]).is_none());
+}

@@ -1,0 +1,41 @@
+//! Everything that is said to an API server: one client with a visible deadline, server-side apply, snapshots, watches,
+//! readiness, diagnosis, logs, exec and port-forwards.
+//!
+//! The order of use is: [`Cluster::connect`], [`Cluster::recheck`] before each write phase, [`observe`], [`apply_all`],
+//! [`View::open`] with [`View::wait_ready`], [`delete_all`].
+
+mod apply;
+mod client;
+mod delete;
+mod diagnose;
+mod diff;
+mod error;
+mod evidence;
+mod exec;
+mod forward;
+mod kinds;
+mod logs;
+mod object;
+mod observe;
+mod ready;
+mod retry;
+mod rollout;
+mod suspect;
+mod view;
+
+pub use apply::{Applied, ApplyOptions, Change, MANAGER, apply_all, apply_each, apply_one};
+pub use client::{Cluster, ClusterId, Target};
+pub use delete::{DeleteOptions, Propagation, delete_all};
+pub use diagnose::{Cause, Diagnosis, Evidence, diagnose};
+pub use diff::{FieldChange, differences};
+pub use error::K8sError;
+pub use exec::{ExecOutput, ExecTarget, exec};
+pub use forward::{Forward, ForwardTarget};
+pub use kinds::{BUILT_IN, KindInfo};
+pub use logs::{LogOptions, follow, tail};
+pub use object::ObjectRef;
+pub use observe::{MANAGED_BY, Snapshot, observe, observe_kinds};
+pub use ready::{Endpoints, Observed, Readiness, readiness};
+pub use rollout::{WaitOptions, wait_for};
+pub use suspect::{Suspicion, suspect};
+pub use view::{Scope, View};

@@ -1,0 +1,236 @@
+//! What the state of pods and their events give away about why something does not become ready. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+
+use super::diagnose::Cause;
+
+/// The likeliest reason, and how long to bear with it before giving up on the wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The reason's kind.
+    pub cause: Cause,
+    /// The pod's name, if one is to blame.
+    pub pod: Option<String>,
+    /// The container in it.
+    pub container: Option<String>,
+    /// What the cluster says, in one line.
+    pub message: String,
+    /// It may still pass: images arrive, dependencies start. If it is still the likeliest reason after this time the
+    /// wait ends.
+    pub patience: Duration,
+}
+
+impl Suspicion {
+    /// Whether both are about the same trouble of the same container, so that time counts on.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        self.cause == earlier.cause && self.pod == earlier.pod && self.container == earlier.container
+    }
+}
+
+/// The name of Istio's proxy container.
+pub(super) const SIDECAR: &str = "istio-proxy";
+
+/// The likeliest reason, the most certain first; `None` while everything is merely on its way.
+pub fn suspect(pods: &[Arc<Pod>], events: &[Arc<Event>]) -> Option<Suspicion> {
+    let of_pods = pods.iter().flat_map(|pod| {
+        let own = events
+            .iter()
+            .filter(|e| e.involved_object.uid.is_some() && e.involved_object.uid == pod.metadata.uid);
+        about_pod(pod, &own.map(Arc::as_ref).collect::<Vec<_>>())
+    });
+    let refused = pods.is_empty().then(|| refused(events)).flatten();
+    of_pods.chain(refused).min_by_key(|s| (s.patience, s.cause))
+}
+
+/// No pod at all: its owner says why it could not make one.
+fn refused(events: &[Arc<Event>]) -> Option<Suspicion> {
+    let newest = events
+        .iter()
+        .rev()
+        .find(|e| e.reason.as_deref() == Some("FailedCreate"))?;
+    let message = first_line(newest.message.as_deref().unwrap_or_default());
+    Some(Suspicion {
+        cause: Cause::Refused,
+        pod: None,
+        container: None,
+        message,
+        patience: Duration::from_secs(15),
+    })
+}
+
+fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
+    let name = pod.metadata.name.clone();
+    let suspicion = |cause, container: Option<&str>, message: &str, patience| Suspicion {
+        cause,
+        pod: name.clone(),
+        container: container.map(str::to_owned),
+        message: first_line(message),
+        patience: Duration::from_secs(patience),
+    };
+    let Some(status) = &pod.status else {
+        return Vec::new();
+    };
+    if status.reason.as_deref() == Some("Evicted") {
+        return vec![suspicion(
+            Cause::Evicted,
+            None,
+            status.message.as_deref().unwrap_or_default(),
+            10,
+        )];
+    }
+    let mut found = Vec::new();
+    for condition in status.conditions.iter().flatten() {
+        if condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable") {
+            let message = condition.message.as_deref().unwrap_or_default();
+            found.push(suspicion(Cause::Unschedulable, None, message, 20));
+        }
+    }
+    let statuses = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
+    for container in statuses {
+        if let Some((cause, message, patience)) = about_container(container, events) {
+            found.push(suspicion(cause, Some(&container.name), &message, patience));
+        }
+    }
+    let starting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .all(|c| c.state.as_ref().is_none_or(|s| s.running.is_none()));
+    if starting {
+        for event in events.iter().rev() {
+            let message = event.message.as_deref().unwrap_or_default();
+            match event.reason.as_deref() {
+                Some("FailedMount" | "FailedAttachVolume") => {
+                    found.push(suspicion(Cause::MountFailed, None, message, 20));
+                }
+                Some("FailedCreatePodSandBox") => {
+                    found.push(suspicion(Cause::SandboxFailed, None, message, 20))
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Cause, message and seconds of patience for one container.
+fn about_container(container: &ContainerStatus, events: &[&Event]) -> Option<(Cause, String, u64)> {
+    let state = container.state.as_ref();
+    let last_end = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    if let Some(waiting) = state.and_then(|s| s.waiting.as_ref()) {
+        let message = waiting.message.clone().unwrap_or_default();
+        return match waiting.reason.as_deref().unwrap_or_default() {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "ErrImageNeverPull"
+            | "InvalidImageName"
+            | "ImageInspectError"
+            | "RegistryUnavailable" => {
+                let message = if message.is_empty() {
+                    format!("image {}", container.image)
+                } else {
+                    message
+                };
+                Some((Cause::ImageMissing, message, 15))
+            }
+            "CreateContainerConfigError" => Some((Cause::ConfigMissing, message, 15)),
+            "CreateContainerError" | "RunContainerError" | "PreStartHookError" | "PostStartHookError" => {
+                Some((Cause::ContainerStart, message, 10))
+            }
+            "CrashLoopBackOff" => Some(crash(container, last_end)),
+            _ => None,
+        };
+    }
+    if let Some(end) = state
+        .and_then(|s| s.terminated.as_ref())
+        .filter(|t| t.exit_code != 0)
+    {
+        return Some(crash(container, Some(end)));
+    }
+    let running = state.is_some_and(|s| s.running.is_some());
+    if !running || container.ready {
+        return None;
+    }
+    if last_end.is_some_and(|end| end.exit_code != 0) && container.restart_count >= 3 {
+        return Some(crash(container, last_end));
+    }
+    let path = format!("{{{}}}", container.name);
+    let probe = events.iter().rev().find(|e| {
+        let about = e.involved_object.field_path.as_deref().unwrap_or_default();
+        e.reason.as_deref() == Some("Unhealthy") && about.ends_with(&path)
+    });
+    if container.name == SIDECAR {
+        let message = probe
+            .and_then(|e| e.message.clone())
+            .unwrap_or_else(|| "the sidecar is not ready".to_owned());
+        return Some((Cause::SidecarNotReady, message, 30));
+    }
+    // Slow starters fail their probes for a while; only a long series means something.
+    let probe = probe.filter(|e| e.count.unwrap_or(1) >= 3)?;
+    Some((Cause::ProbeFailing, probe.message.clone().unwrap_or_default(), 90))
+}
+
+/// A container that ended badly. The kubelet waits 10, 20, 40 s between restarts: the third restart is a minute of
+/// trying, after which a missing dependency is no likely reason any more.
+fn crash(
+    container: &ContainerStatus,
+    end: Option<&k8s_openapi::api::core::v1::ContainerStateTerminated>,
+) -> (Cause, String, u64) {
+    let restarts = container.restart_count;
+    let times = if restarts > 0 {
+        format!(", restarted {restarts} times")
+    } else {
+        String::new()
+    };
+    let Some(end) = end else {
+        return (Cause::Crashing, format!("it keeps ending{times}"), 45);
+    };
+    if end.reason.as_deref() == Some("OOMKilled") {
+        return (
+            Cause::OutOfMemory,
+            format!("killed for want of memory{times}"),
+            if restarts >= 2 { 0 } else { 15 },
+        );
+    }
+    let said = end
+        .message
+        .as_deref()
+        .map(|m| format!(": {}", first_line(m)))
+        .unwrap_or_default();
+    let message = format!(
+        "exit code {}{}{times}{said}",
+        end.exit_code,
+        meaning(end.exit_code)
+    );
+    (Cause::Crashing, message, if restarts >= 3 { 0 } else { 45 })
+}
+
+/// What exit codes by convention mean.
+fn meaning(code: i32) -> &'static str {
+    match code {
+        126 => " (the command can't be executed)",
+        127 => " (command not found)",
+        128 => " (the container could not be started)",
+        132 => " (SIGILL: built for another CPU)",
+        134 => " (SIGABRT)",
+        137 => " (SIGKILL)",
+        139 => " (SIGSEGV)",
+        143 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default()
+        .to_owned()
+}
