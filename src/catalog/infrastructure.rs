@@ -37,6 +37,13 @@ pub struct Infrastructure {
     pub workloads: Vec<Workload>,
 }
 
+impl Infrastructure {
+    /// Whether services may name it so: its name or an alias.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
 /// The groups of platform.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -51,6 +58,28 @@ pub enum Group {
     ObjectStorage,
     /// prometheus-grafana, jaeger, alertmanager.
     Monitoring,
+}
+
+impl Group {
+    /// Every group, in the order in which they start.
+    pub const ALL: [Self; 5] = [
+        Self::CoreStorage,
+        Self::SearchAnalytics,
+        Self::Messaging,
+        Self::ObjectStorage,
+        Self::Monitoring,
+    ];
+
+    /// The name used in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CoreStorage => "core-storage",
+            Self::SearchAnalytics => "search-analytics",
+            Self::Messaging => "messaging",
+            Self::ObjectStorage => "object-storage",
+            Self::Monitoring => "monitoring",
+        }
+    }
 }
 
 /// How clients reach a system.

@@ -1,10 +1,49 @@
 //! The catalog: what the platform consists of, one YAML file a component, with its production facts. Pure: text comes in
 //! as values, problems go out with file, line and column.
 
+mod embedded;
 pub mod infrastructure;
+mod load;
+pub mod mesh;
+pub mod problem;
 pub mod quantity;
 pub mod service;
 
+use indexmap::IndexMap;
+
+pub use embedded::{NamedText, embedded_files, embedded_profiles};
 pub use infrastructure::{Group, Infrastructure, Workload, WorkloadKind};
+pub use load::{load, read};
+pub use mesh::{MeshEntry, MeshPart};
+pub use problem::{Problem, Problems};
 pub use quantity::{Bytes, MilliCpu};
 pub use service::Service;
+
+/// The only version of vadev's own file formats so far.
+pub const API_VERSION: &str = "vadev.dev/v1";
+
+/// Everything the platform can consist of, unscaled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalog {
+    /// By name, sorted.
+    pub services: IndexMap<String, Service>,
+    /// By name, in the order of their groups.
+    pub infrastructure: IndexMap<String, Infrastructure>,
+    /// The mesh.
+    pub mesh: MeshEntry,
+}
+
+impl Catalog {
+    /// A system by its name or one of its aliases.
+    pub fn system(&self, name: &str) -> Option<&Infrastructure> {
+        self.infrastructure.values().find(|system| system.is_called(name))
+    }
+    /// The names that `stores` may hold: systems and their aliases.
+    pub fn store_names(&self) -> Vec<&str> {
+        self.infrastructure
+            .values()
+            .flat_map(|system| std::iter::once(&system.name).chain(&system.aliases))
+            .map(String::as_str)
+            .collect()
+    }
+}

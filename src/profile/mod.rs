@@ -1,5 +1,25 @@
 //! Profiles: which part of the platform runs, and how large. Pure: catalog and profile texts in, a sized [`Stack`] out.
 
+mod builtin;
+pub mod capacity;
+mod choose;
+mod order;
+#[allow(clippy::module_inception)]
+pub mod profile;
+mod resolve;
+mod scale;
+mod selection;
+mod size;
 pub mod stack;
+pub mod workspace;
 
+pub use builtin::builtin_profiles;
+pub use capacity::{Capacity, TooSmall};
+pub use profile::Profile;
+pub use resolve::resolve;
+pub use selection::{ResolveError, Selection};
 pub use stack::Stack;
+pub use workspace::Workspace;
+
+#[cfg(test)]
+mod tests;

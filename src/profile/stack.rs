@@ -4,6 +4,8 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::capacity::Capacity;
+use super::workspace::WorkspaceService;
 use crate::catalog::service::{Amount, Resources};
 use crate::catalog::{Bytes, Infrastructure, Service};
 
@@ -26,6 +28,8 @@ pub struct Stack {
     pub left_out: Vec<LeftOut>,
     /// Every figure that differs from production, with the rule it came from.
     pub figures: Vec<Figure>,
+    /// Whether the stack is a part of the profile (`up SERVICE…`, `--only`, `--skip-…`): what it lacks is then not pruned.
+    pub partial: bool,
 }
 
 /// Namespaces of the platform.
@@ -58,6 +62,12 @@ pub struct Mesh {
     pub gateway: Resources,
     /// Each sidecar.
     pub sidecar: Resources,
+    /// Istio's version in the catalog.
+    pub version: String,
+    /// Replicas of istiod.
+    pub pilot_replicas: u32,
+    /// Replicas of the ingress gateway.
+    pub gateway_replicas: u32,
 }
 
 /// A service with the figures it runs at.
@@ -71,8 +81,13 @@ pub struct SizedService {
     pub resources: Resources,
     /// Called services and stores that this stack has not: optional at run time.
     pub absent: Vec<String>,
-    /// Where its source is, relative to the workspace, when the workspace has it.
-    pub source: Option<String>,
+    /// Where its source is by the workspace file or the catalog's convention, relative to the workspace. Whether the
+    /// folder is there, only a caller with file access can say.
+    pub source: String,
+    /// What the workspace file says about building and reloading it; defaults where it says nothing.
+    pub workspace: WorkspaceService,
+    /// A whole image reference that replaces the catalog's (workspace, profile or `--set`).
+    pub image: Option<String>,
 }
 
 /// A system with the figures it runs at.
@@ -80,6 +95,8 @@ pub struct SizedService {
 pub struct SizedInfrastructure {
     /// The catalog entry.
     pub infrastructure: Infrastructure,
+    /// Whole image references that replace the catalog's, by workload name.
+    pub images: IndexMap<String, String>,
     /// By workload name.
     pub sizes: IndexMap<String, WorkloadSize>,
 }
@@ -122,38 +139,34 @@ pub struct Figure {
 }
 
 impl Stack {
-    /// Sum of all requests, sidecars and mesh included; without what kube-system itself requests.
+    /// How many pods get a sidecar.
+    pub fn sidecars(&self) -> u32 {
+        if self.mesh.is_none() {
+            return 0;
+        }
+        let systems = self
+            .infrastructure
+            .iter()
+            .filter(|system| system.infrastructure.mesh);
+        let systems = systems
+            .flat_map(|system| system.sizes.values())
+            .map(|size| size.replicas);
+        let services = self.services.iter().map(|service| service.replicas);
+        systems.chain(services).sum()
+    }
+
+    /// Names of the systems, then of the services; then of the mesh where it is there.
+    pub fn component_names(&self) -> impl Iterator<Item = &str> {
+        let systems = self
+            .infrastructure
+            .iter()
+            .map(|system| system.infrastructure.name.as_str());
+        let services = self.services.iter().map(|service| service.service.name.as_str());
+        systems.chain(services).chain(self.mesh.iter().map(|_| "istio"))
+    }
+
+    /// Sum of all requests, sidecars and mesh included; without what Kubernetes itself takes.
     pub fn requested(&self) -> Amount {
-        let sidecar = self
-            .mesh
-            .as_ref()
-            .map(|mesh| mesh.sidecar.requests)
-            .unwrap_or_default();
-        let mut cpu = Vec::new();
-        let mut memory = Vec::new();
-        let mut add = |amount: Amount, times: u32| {
-            cpu.push(amount.cpu * u64::from(times));
-            memory.push(amount.memory * u64::from(times));
-        };
-        if let Some(mesh) = &self.mesh {
-            add(mesh.pilot.requests, 1);
-            add(mesh.gateway.requests, 1);
-        }
-        for system in &self.infrastructure {
-            for size in system.sizes.values() {
-                add(size.resources.requests, size.replicas);
-                if system.infrastructure.mesh {
-                    add(sidecar, size.replicas);
-                }
-            }
-        }
-        for service in &self.services {
-            add(service.resources.requests, service.replicas);
-            add(sidecar, service.replicas);
-        }
-        Amount {
-            cpu: cpu.into_iter().sum(),
-            memory: memory.into_iter().sum(),
-        }
+        Capacity::of(self, Amount::default(), true).needed
     }
 }

@@ -1,0 +1,149 @@
+//! What is wrong in a YAML file, where, and what was probably meant. One type for the catalog, profiles and `vadev.yaml`.
+
+use std::fmt;
+
+use crate::failure::{Diagnose, Family};
+
+/// One problem in one place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// The file's name, as given to the loader.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters the offending text has on that line; at least 1.
+    pub width: usize,
+    /// The whole line of the file.
+    pub source: String,
+    /// What is wrong, one line.
+    pub message: String,
+    /// What was probably meant, or what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+}
+
+impl Problem {
+    /// The offending text itself.
+    pub fn offending(&self) -> String {
+        self.source
+            .chars()
+            .skip(self.column - 1)
+            .take(self.width)
+            .collect()
+    }
+
+    /// The problem as a compiler would show it, in plain lines.
+    pub fn lines(&self) -> Vec<String> {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        let mut lines = vec![
+            format!("error: {}", self.message),
+            format!("{margin}--> {}:{}:{}", self.file, self.line, self.column),
+            format!("{margin} |"),
+            format!("{number} | {}", self.source),
+            format!("{margin} | {}{}", self.indent(), "^".repeat(self.caret_width())),
+        ];
+        if let Some(suggestion) = &self.suggestion {
+            lines.push(format!("{margin} = help: {suggestion}"));
+        }
+        lines
+    }
+
+    /// What stands before the caret: as wide on a terminal as the text above it, tabs kept.
+    fn indent(&self) -> String {
+        let before = self.source.chars().take(self.column - 1);
+        before
+            .map(|c| match c {
+                '\t' => "\t".to_owned(),
+                c => " ".repeat(unicode_width::UnicodeWidthChar::width(c).unwrap_or(0)),
+            })
+            .collect()
+    }
+
+    fn caret_width(&self) -> usize {
+        unicode_width::UnicodeWidthStr::width(self.offending().as_str()).max(1)
+    }
+}
+
+/// Every problem of a set of files, sorted by place. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// `None` where there is no problem.
+    pub fn of(mut problems: Vec<Problem>) -> Option<Self> {
+        problems.sort();
+        problems.dedup();
+        (!problems.is_empty()).then_some(Self(problems))
+    }
+    /// There is no mesh entry among the files of a catalog.
+    pub fn missing_mesh() -> Self {
+        Self(vec![Problem {
+            file: "catalog".to_owned(),
+            line: 1,
+            column: 1,
+            width: 1,
+            source: String::new(),
+            message: "the catalog has no entry of kind Mesh".to_owned(),
+            suggestion: Some("add mesh/istio.yaml".to_owned()),
+        }])
+    }
+    /// The problems, sorted by file, line and column.
+    pub fn all(&self) -> &[Problem] {
+        &self.0
+    }
+    fn files(&self) -> usize {
+        let mut files: Vec<&str> = self.0.iter().map(|problem| problem.file.as_str()).collect();
+        files.dedup();
+        files.len()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_slice(), self.files()) {
+            ([only], _) => write!(f, "{}:{}:{}: {}", only.file, only.line, only.column, only.message),
+            (many, 1) => write!(f, "{} problems in {}", many.len(), many[0].file),
+            (many, files) => write!(f, "{} problems in {files} files", many.len()),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Diagnose for Problems {
+    fn hint(&self) -> Option<String> {
+        Some(
+            "correct the file; `vadev schema` prints what an editor needs to check it while you type"
+                .to_owned(),
+        )
+    }
+    fn family(&self) -> Family {
+        Family::Usage
+    }
+    fn details(&self) -> Vec<String> {
+        self.0
+            .iter()
+            .flat_map(|problem| problem.lines().into_iter().chain([String::new()]))
+            .collect()
+    }
+}
+
+/// The candidate most like a misspelt name, where one is like it.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&wanted, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

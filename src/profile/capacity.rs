@@ -1,0 +1,211 @@
+//! What the platform may take of a host or cluster, and whether it fits, before anything starts.
+
+use super::profile::{Budget, Profile};
+use super::selection::Selection;
+use super::stack::Stack;
+use crate::catalog::service::Amount;
+use crate::catalog::{Bytes, MilliCpu};
+use crate::failure::{Diagnose, Family};
+
+/// What Kubernetes itself takes of a single kind node. CPU: the requests of kube-system (two coredns 200m, apiserver 250m,
+/// controller-manager 200m, scheduler 100m, etcd 100m), see design/packages.md. Memory: what the control plane, the kubelet
+/// and containerd really use, rounded up to 1 GiB; their requests alone are below 300 MiB.
+pub const KUBERNETES: Amount = Amount {
+    cpu: MilliCpu(850),
+    memory: Bytes::mib(1024),
+};
+
+/// Host memory is counted in these steps, because a kernel update moves it by a little and sizes are not to follow.
+const MEMORY_STEP_MIB: u64 = 256;
+
+/// What pods may request in all: the least of the profile's bounds, the command line's and the host's share, minus
+/// [`KUBERNETES`]. `host` is what the machine or the cluster has; without it only the stated bounds count.
+pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
+    let Budget {
+        cpu,
+        memory,
+        host_cpu_percent,
+        host_memory_percent,
+    } = profile.budget;
+    let host = host.map(|host| Amount {
+        cpu: host.cpu,
+        memory: Bytes::mib(host.memory.as_mib() / MEMORY_STEP_MIB * MEMORY_STEP_MIB),
+    });
+    let share = |whole: u64, percent: Option<u32>| whole / 100 * u64::from(percent.unwrap_or(100).min(100));
+    let cpu_bounds = match selection.cpus {
+        Some(cpus) => [Some(cpus.0), host.map(|host| host.cpu.0)],
+        None => [
+            cpu.map(|cpu| cpu.0),
+            host.map(|host| share(host.cpu.0, host_cpu_percent)),
+        ],
+    };
+    let memory_bounds = match selection.memory {
+        Some(memory) => [Some(memory.0), host.map(|host| host.memory.0)],
+        None => [
+            memory.map(|memory| memory.0),
+            host.map(|host| share(host.memory.0, host_memory_percent)),
+        ],
+    };
+    let least = |bounds: [Option<u64>; 2]| bounds.into_iter().flatten().min().unwrap_or(u64::MAX);
+    Amount {
+        cpu: MilliCpu(least(cpu_bounds).saturating_sub(KUBERNETES.cpu.0)),
+        memory: Bytes(least(memory_bounds).saturating_sub(KUBERNETES.memory.0)),
+    }
+}
+
+/// One line of the capacity table.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Row {
+    /// Component or part.
+    pub name: String,
+    /// How many.
+    pub count: u32,
+    /// Requests of all of them.
+    pub requests: Amount,
+}
+
+/// The requests of a stack against what there is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Capacity {
+    /// Parts of the stack, Kubernetes itself first.
+    pub rows: Vec<Row>,
+    /// Sum of the rows.
+    pub needed: Amount,
+    /// What the host or cluster has.
+    pub available: Amount,
+}
+
+impl Capacity {
+    /// Adds up a stack. With `cluster` true, `available` is what a running cluster has left, and Kubernetes itself is not
+    /// counted again.
+    pub fn of(stack: &Stack, available: Amount, cluster: bool) -> Self {
+        let mut rows = Vec::new();
+        let mut add = |name: &str, count: u32, each: Amount| {
+            if count > 0 {
+                rows.push(Row {
+                    name: name.to_owned(),
+                    count,
+                    requests: times(each, count),
+                });
+            }
+        };
+        if !cluster {
+            add("kubernetes", 1, KUBERNETES);
+        }
+        if let Some(mesh) = &stack.mesh {
+            add("istiod", mesh.pilot_replicas, mesh.pilot.requests);
+            add("ingress gateway", mesh.gateway_replicas, mesh.gateway.requests);
+            add("sidecars", stack.sidecars(), mesh.sidecar.requests);
+        }
+        for system in &stack.infrastructure {
+            for (name, size) in &system.sizes {
+                add(name, size.replicas, size.resources.requests);
+            }
+        }
+        for service in &stack.services {
+            add(
+                &service.service.name,
+                service.replicas,
+                service.resources.requests,
+            );
+        }
+        let needed = Amount {
+            cpu: rows.iter().map(|row| row.requests.cpu).sum(),
+            memory: rows.iter().map(|row| row.requests.memory).sum(),
+        };
+        Self {
+            rows,
+            needed,
+            available,
+        }
+    }
+
+    /// Whether the requests fit as a whole. (Whether each pod finds a node, only the scheduler can say.)
+    pub fn fits(&self) -> bool {
+        self.needed.cpu <= self.available.cpu && self.needed.memory <= self.available.memory
+    }
+
+    /// The table, one line a row, without colour.
+    pub fn table(&self) -> Vec<String> {
+        let width = self
+            .rows
+            .iter()
+            .map(|row| row.name.len())
+            .max()
+            .unwrap_or(0)
+            .max("available".len());
+        let line = |name: &str, count: String, amount: Amount| {
+            format!(
+                "{name:width$}  {count:>5}  {:>8}  {:>9}",
+                amount.cpu.to_string(),
+                mebibytes(amount.memory)
+            )
+        };
+        let mut lines = vec![format!(
+            "{:width$}  {:>5}  {:>8}  {:>9}",
+            "requests", "count", "cpu", "memory"
+        )];
+        lines.extend(
+            self.rows
+                .iter()
+                .map(|row| line(&row.name, row.count.to_string(), row.requests)),
+        );
+        lines.push(line("needed", String::new(), self.needed));
+        lines.push(line("available", String::new(), self.available));
+        lines
+    }
+
+    /// Refuses what cannot fit. `smaller` are other profiles with what they need at least on this machine, from which the
+    /// largest that fits is named.
+    pub fn check(self, profile: &str, smaller: &[(String, Self)]) -> Result<Self, TooSmall> {
+        if self.fits() {
+            return Ok(self);
+        }
+        let fitting = smaller.iter().filter(|(_, capacity)| capacity.fits());
+        let nearest = fitting.max_by_key(|(_, capacity)| (capacity.needed.memory, capacity.needed.cpu));
+        Err(TooSmall {
+            profile: profile.to_owned(),
+            nearest: nearest.map(|(name, _)| name.clone()),
+            capacity: Box::new(self),
+        })
+    }
+}
+
+fn times(each: Amount, count: u32) -> Amount {
+    Amount {
+        cpu: each.cpu * u64::from(count),
+        memory: each.memory * u64::from(count),
+    }
+}
+
+fn mebibytes(memory: Bytes) -> String {
+    format!("{} MiB", memory.as_mib())
+}
+
+/// The stack needs more than there is, even at its floors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the profile `{profile}` does not fit: it requests {} CPU and {} of memory, and there are {} and {}",
+    capacity.needed.cpu, mebibytes(capacity.needed.memory), capacity.available.cpu, mebibytes(capacity.available.memory))]
+pub struct TooSmall {
+    /// The profile.
+    pub profile: String,
+    /// The largest profile that fits.
+    pub nearest: Option<String>,
+    /// The figures.
+    pub capacity: Box<Capacity>,
+}
+
+impl Diagnose for TooSmall {
+    fn hint(&self) -> Option<String> {
+        Some(match &self.nearest {
+            Some(nearest) => format!("take the largest profile that fits: vadev up -p {nearest}"),
+            None => "start fewer services: vadev up SERVICE…".to_owned(),
+        })
+    }
+    fn family(&self) -> Family {
+        Family::Environment
+    }
+    fn details(&self) -> Vec<String> {
+        self.capacity.table()
+    }
+}
