@@ -20,6 +20,7 @@ fn stack() -> Stack {
         services: vec![],
         left_out: vec![],
         figures: vec![],
+        partial: false,
     }
 }
 
