@@ -107,7 +107,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
     }
     if image.origin == Origin::StandIn {
         container["args"] = json!(["serve"]);
-        container["env"] = standin::environment(stack, sized);
+        container["env"] = standin::environment(stack, sized, setting);
     }
     probes(&mut container, sized);
     json!({

@@ -2,25 +2,44 @@
 
 use serde_json::{Value, json};
 
+use super::Setting;
 use crate::catalog::Infrastructure;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
 /// The environment of `vadev-agent serve`.
-pub fn environment(stack: &Stack, sized: &SizedService) -> Value {
+pub fn environment(stack: &Stack, sized: &SizedService, setting: &Setting) -> Value {
     let service = &sized.service;
-    let variable = |name: &str, value: String| json!({ "name": name, "value": value });
-    json!([
-        variable("VADEV_SERVICE", service.name.clone()),
-        variable("VADEV_LANGUAGE", service.language.name().to_owned()),
-        variable("VADEV_VERSION", service.image.version.clone()),
-        variable("VADEV_PORT", service.port.to_string()),
-        variable("VADEV_PREFIXES", service.prefixes.join(",")),
-        variable(
-            "VADEV_DEPENDENCIES",
-            Value::Array(dependencies(stack, sized)).to_string()
-        ),
-    ])
+    let mut variables = vec![
+        json!({ "name": "VADEV_SERVICE", "value": service.name }),
+        json!({ "name": "VADEV_LANGUAGE", "value": service.language.name() }),
+        json!({ "name": "VADEV_VERSION", "value": service.image.version }),
+        json!({ "name": "VADEV_PORT", "value": service.port.to_string() }),
+        json!({ "name": "VADEV_PREFIXES", "value": service.prefixes.join(",") }),
+        json!({ "name": "VADEV_DEPENDENCIES", "value": Value::Array(dependencies(stack, sized)).to_string() }),
+    ];
+    variables.extend(secrets(sized, setting));
+    Value::Array(variables)
+}
+
+/// The passwords of its stores, by reference: `VADEV_SECRET_POSTGRES` and so on.
+fn secrets(sized: &SizedService, setting: &Setting) -> Vec<Value> {
+    let service = &sized.service;
+    let values = setting.secrets.get(&service.name);
+    let has_value = |key: &String| values.is_some_and(|values| values.contains_key(key));
+    let reference = |(key, store): (&String, &String)| {
+        let variable = format!("VADEV_SECRET_{}", store.to_uppercase().replace(['-', '.'], "_"));
+        let from = json!({ "secretKeyRef": { "name": format!("{}-secret", service.name), "key": key } });
+        json!({ "name": variable, "valueFrom": from })
+    };
+    let of_stores = service
+        .secrets
+        .iter()
+        .filter_map(|(key, source)| source.from.as_ref().map(|store| (key, store)));
+    of_stores
+        .filter(|(key, _)| has_value(key))
+        .map(reference)
+        .collect()
 }
 
 /// What it checks: every service it calls, every store it uses. What the stack has not is optional.
@@ -31,12 +50,13 @@ fn dependencies(stack: &Stack, sized: &SizedService) -> Vec<Value> {
         json!({ "name": name, "kind": "http", "url": url, "optional": optional(name) })
     });
     let stores = sized.service.stores.iter().map(|name| {
-        match system(stack, name).and_then(|system| store(stack, name, system)) {
+        match system(stack, name).and_then(|system| store(stack, sized, name, system)) {
             Some(mut check) => {
                 check["optional"] = json!(optional(name));
                 check
             }
-            None => json!({ "name": name, "kind": "absent", "optional": true }),
+            // Not deployed here: asked all the same, so that its status says what it runs without.
+        None => json!({ "name": name, "kind": "http", "url": format!("http://{name}.{}", stack.namespaces.infra), "optional": true }),
         }
     });
     services.chain(stores).collect()
@@ -53,7 +73,7 @@ fn system<'a>(stack: &'a Stack, name: &str) -> Option<&'a Infrastructure> {
 }
 
 /// The check of one store. Passwords come by `VADEV_SECRET_<NAME>` from the service's Secret, never from here.
-fn store(stack: &Stack, name: &str, system: &Infrastructure) -> Option<Value> {
+fn store(stack: &Stack, sized: &SizedService, name: &str, system: &Infrastructure) -> Option<Value> {
     let endpoint = system.endpoint.as_ref()?;
     let workload = system.workloads.first()?;
     let host = format!("{}.{}", workload.name, stack.namespaces.infra);
@@ -62,6 +82,14 @@ fn store(stack: &Stack, name: &str, system: &Infrastructure) -> Option<Value> {
     if let Some(path) = &endpoint.path {
         let port = endpoint.health_port.unwrap_or(endpoint.port);
         check["url"] = json!(format!("http://{host}:{port}{path}"));
+    }
+    if endpoint.protocol == "postgres" {
+        let config = &sized.service.config;
+        for (field, key) in [("user", "POSTGRES_USER"), ("database", "POSTGRES_DB")] {
+            if let Some(value) = config.get(key) {
+                check[field] = json!(value);
+            }
+        }
     }
     Some(check)
 }
