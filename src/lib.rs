@@ -5,6 +5,8 @@ pub mod agent;
 #[cfg(feature = "cli")]
 pub mod catalog;
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
 pub mod failure;
 #[cfg(feature = "cli")]
 pub mod k8s;

@@ -49,7 +49,7 @@ pub fn text(failure: &dyn Diagnose, palette: Palette) -> String {
     for detail in failure.details() {
         all += &format!("  {detail}\n");
     }
-    for hint in failure.hint() {
+    if let Some(hint) = failure.hint() {
         all += &format!("{} {hint}\n", palette.cyan("hint:"));
     }
     all

@@ -13,7 +13,9 @@ pub struct Json;
 impl Render for Json {
     fn event(&mut self, event: &Event, _: Duration) -> String {
         // Strings and finite numbers only: it can't fail, and if it did there would be nobody to tell.
-        serde_json::to_string(event).map(|line| line + "\n").unwrap_or_default()
+        serde_json::to_string(event)
+            .map(|line| line + "\n")
+            .unwrap_or_default()
     }
 
     fn tick(&mut self, _: Duration) -> String {
@@ -28,7 +30,9 @@ pub struct Quiet(pub Palette);
 impl Render for Quiet {
     fn event(&mut self, event: &Event, _: Duration) -> String {
         match event {
-            Event::Warning { message, hint } => plain::warning(message, hint.as_deref(), self.0).join("\n") + "\n",
+            Event::Warning { message, hint } => {
+                plain::warning(message, hint.as_deref(), self.0).join("\n") + "\n"
+            }
             Event::Started { .. }
             | Event::Progress { .. }
             | Event::Finished { .. }
@@ -48,7 +52,10 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_line() {
-        let event = Event::Progress { id: "a/b".into(), message: "x\ny".into() };
+        let event = Event::Progress {
+            id: "a/b".into(),
+            message: "x\ny".into(),
+        };
         assert_eq!(
             Json.event(&event, Duration::ZERO),
             "{\"event\":\"progress\",\"id\":\"a/b\",\"message\":\"x\\ny\"}\n"
@@ -58,8 +65,17 @@ mod tests {
     #[test]
     fn quiet_still_warns() {
         let mut quiet = Quiet(Palette::new(false));
-        assert_eq!(quiet.event(&Event::Note { message: "x".into() }, Duration::ZERO), "");
-        let warning = Event::Warning { message: "low disk".into(), hint: Some("vadev supply prune".into()) };
-        assert_eq!(quiet.event(&warning, Duration::ZERO), "warning: low disk\n   hint: vadev supply prune\n");
+        assert_eq!(
+            quiet.event(&Event::Note { message: "x".into() }, Duration::ZERO),
+            ""
+        );
+        let warning = Event::Warning {
+            message: "low disk".into(),
+            hint: Some("vadev supply prune".into()),
+        };
+        assert_eq!(
+            quiet.event(&warning, Duration::ZERO),
+            "warning: low disk\n   hint: vadev supply prune\n"
+        );
     }
 }

@@ -40,7 +40,12 @@ pub struct Plain {
 impl Plain {
     /// With or without colour; verbose tells every progress line, log line and step, however short or unchanged.
     pub fn new(palette: Palette, verbose: bool) -> Self {
-        Self { palette, verbose, running: Vec::new(), spoke: Duration::ZERO }
+        Self {
+            palette,
+            verbose,
+            running: Vec::new(),
+            spoke: Duration::ZERO,
+        }
     }
 
     fn say(&mut self, lines: &[String], now: Duration) -> String {
@@ -58,8 +63,19 @@ impl Plain {
         let mut lines = Vec::new();
         for step in self.running.iter_mut().filter(|step| due(step)) {
             step.announced = true;
-            let cause = step.cause.as_deref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-            lines.push(format!("{:2$}{} {3}{4}", "", palette.cyan(">"), step.depth * 2, step.title, palette.dim(&cause)));
+            let cause = step
+                .cause
+                .as_deref()
+                .map(|cause| format!(" ({cause})"))
+                .unwrap_or_default();
+            lines.push(format!(
+                "{:2$}{} {3}{4}",
+                "",
+                palette.cyan(">"),
+                step.depth * 2,
+                step.title,
+                palette.dim(&cause)
+            ));
         }
         lines
     }
@@ -82,8 +98,16 @@ impl Plain {
     }
 
     fn begin(&mut self, event: &Event, now: Duration) -> Vec<String> {
-        if let Event::Started { id, parent, title, cause } = event {
-            let depth = parent.as_ref().and_then(|parent| self.running.iter().find(|step| step.id == *parent));
+        if let Event::Started {
+            id,
+            parent,
+            title,
+            cause,
+        } = event
+        {
+            let depth = parent
+                .as_ref()
+                .and_then(|parent| self.running.iter().find(|step| step.id == *parent));
             self.running.push(Running {
                 id: id.clone(),
                 depth: depth.map_or(0, |parent| parent.depth + 1),
@@ -104,7 +128,8 @@ impl Plain {
             return Vec::new();
         };
         let step = self.running.remove(at);
-        let dull = matches!(outcome, Outcome::Unchanged | Outcome::Skipped) && !step.announced && step.depth > 0;
+        let dull =
+            matches!(outcome, Outcome::Unchanged | Outcome::Skipped) && !step.announced && step.depth > 0;
         if dull && !self.verbose {
             return Vec::new();
         }
@@ -134,7 +159,13 @@ impl Plain {
             return Vec::new();
         }
         step.told.clone_from(&step.latest);
-        vec![format!("{:1$}  {2}: {3}", "", step.depth * 2, step.title, step.latest)]
+        vec![format!(
+            "{:1$}  {2}: {3}",
+            "",
+            step.depth * 2,
+            step.title,
+            step.latest
+        )]
     }
 }
 
@@ -151,11 +182,18 @@ impl Render for Plain {
         lines.extend(match event {
             Event::Started { .. } => self.begin(event, now),
             Event::Progress { id, message } => self.progress(id, message, now),
-            Event::Finished { id, outcome, seconds, detail } => self.end(id, *outcome, *seconds, detail),
+            Event::Finished {
+                id,
+                outcome,
+                seconds,
+                detail,
+            } => self.end(id, *outcome, *seconds, detail),
             Event::Log { source, line } if self.running.iter().any(|step| step.id == *source) => {
                 self.progress(source, line, now)
             }
-            Event::Log { source, line } => vec![format!("{} {line}", self.palette.dim(&format!("{source} |")))],
+            Event::Log { source, line } => {
+                vec![format!("{} {line}", self.palette.dim(&format!("{source} |")))]
+            }
             Event::Warning { message, hint } => warning(message, hint.as_deref(), self.palette),
             Event::Note { message } => vec![message.clone()],
         });
@@ -189,7 +227,12 @@ mod tests {
     }
 
     fn finished(id: &str, outcome: Outcome) -> Event {
-        Event::Finished { id: id.into(), outcome, seconds: 0.2, detail: "fine".into() }
+        Event::Finished {
+            id: id.into(),
+            outcome,
+            seconds: 0.2,
+            detail: "fine".into(),
+        }
     }
 
     #[test]
@@ -204,7 +247,10 @@ mod tests {
         out += &plain.tick(ms(1500));
         out += &plain.event(&finished("c", Outcome::Unchanged), ms(1600));
         out += &plain.event(&finished("b", Outcome::Failed), ms(1700));
-        assert_eq!(out, "> Do b (missing)\n  > Do c (missing)\n  = Do c  0.2s  fine\n✘ Do b  0.2s  fine\n");
+        assert_eq!(
+            out,
+            "> Do b (missing)\n  > Do c (missing)\n  = Do c  0.2s  fine\n✘ Do b  0.2s  fine\n"
+        );
     }
 
     #[test]
@@ -216,7 +262,13 @@ mod tests {
             let mut out = plain.tick(ms(time));
             if time % 700 == 0 {
                 let message = format!("pulled {time}");
-                out += &plain.event(&Event::Progress { id: "a".into(), message }, ms(time));
+                out += &plain.event(
+                    &Event::Progress {
+                        id: "a".into(),
+                        message,
+                    },
+                    ms(time),
+                );
             }
             if !out.is_empty() {
                 last = time;
@@ -231,7 +283,13 @@ mod tests {
     fn unchanged_text_is_not_repeated() {
         let mut plain = Plain::new(Palette::new(false), false);
         plain.event(&started("a", None), ms(0));
-        plain.event(&Event::Progress { id: "a".into(), message: "2 of 3 ready".into() }, ms(10));
+        plain.event(
+            &Event::Progress {
+                id: "a".into(),
+                message: "2 of 3 ready".into(),
+            },
+            ms(10),
+        );
         plain.tick(ms(400));
         assert_eq!(plain.tick(ms(2_400)), "… still: Do a (2.4s) 2 of 3 ready\n");
         assert_eq!(plain.tick(ms(4_400)), "… still: Do a (4.4s)\n");

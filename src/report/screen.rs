@@ -98,8 +98,16 @@ impl Screen {
 
     /// A screen over any renderer and writer.
     pub fn with(renderer: Box<dyn Render>, out: Box<dyn Write + Send>) -> Self {
-        let state = State { renderer, out, ticker: None, closed: false };
-        let shared = Arc::new(Shared { begun: Instant::now(), state: Mutex::new(state) });
+        let state = State {
+            renderer,
+            out,
+            ticker: None,
+            closed: false,
+        };
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            state: Mutex::new(state),
+        });
         let ticker = thread::Builder::new().name("screen".to_owned()).spawn({
             let shared = Arc::downgrade(&shared);
             move || keep_ticking(&shared)
@@ -183,8 +191,10 @@ mod tests {
     #[test]
     fn shows_steps_and_what_was_left_open() {
         let shown = Shown::default();
-        let screen =
-            Screen::with(Box::new(Plain::new(Palette::new(false), false)), Box::new(shown.clone()));
+        let screen = Screen::with(
+            Box::new(Plain::new(Palette::new(false), false)),
+            Box::new(shown.clone()),
+        );
         let step = screen.reporter().step("a", "Do a", None);
         let child = step.child("b", "Do b", None);
         drop(child);

@@ -13,7 +13,10 @@ pub struct Table {
 impl Table {
     /// A table with these column names, shown in capitals.
     pub fn new<const N: usize>(header: [&str; N]) -> Self {
-        Self { header: header.iter().map(|name| name.to_uppercase()).collect(), rows: Vec::new() }
+        Self {
+            header: header.iter().map(|name| name.to_uppercase()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; surplus cells are shown without a heading.
@@ -29,7 +32,13 @@ impl Table {
 
     /// The lines of the table, each ended by a newline, without blanks at their ends.
     pub fn render(&self, palette: Palette) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0).max(self.header.len());
+        let columns = self
+            .rows
+            .iter()
+            .map(Vec::len)
+            .max()
+            .unwrap_or(0)
+            .max(self.header.len());
         let mut widths = vec![0; columns];
         for row in self.rows.iter().chain([&self.header]) {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -37,7 +46,11 @@ impl Table {
             }
         }
         let line = |row: &[String]| {
-            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| text::pad(cell, *width)).collect();
+            let cells: Vec<_> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| text::pad(cell, *width))
+                .collect();
             cells.join("  ").trim_end().to_owned()
         };
         let mut all = palette.bold(&line(&self.header)) + "\n";
@@ -56,7 +69,10 @@ mod tests {
     #[test]
     fn aligns_wide_characters_and_colour() {
         let mut table = Table::new(["name", "status"]);
-        table.row(["服务", "ok"]).row([Palette::new(true).red("redis").as_str(), "failed"]).row(["x"]);
+        table
+            .row(["服务", "ok"])
+            .row([Palette::new(true).red("redis").as_str(), "failed"])
+            .row(["x"]);
         assert_eq!(
             console::strip_ansi_codes(&table.render(Palette::new(false))),
             "NAME   STATUS\n服务   ok\nredis  failed\nx\n"

@@ -40,18 +40,36 @@ impl Tree {
     /// are returned, to be kept above the live part; the step is then forgotten.
     pub fn apply(&mut self, event: &Event, now: Duration, palette: Palette, columns: usize) -> Vec<String> {
         match event {
-            Event::Started { id, parent, title, cause } => {
+            Event::Started {
+                id,
+                parent,
+                title,
+                cause,
+            } => {
                 self.begin(id, parent.as_deref(), title, cause.clone(), now);
             }
-            Event::Progress { id, message } | Event::Log { source: id, line: message } => {
+            Event::Progress { id, message }
+            | Event::Log {
+                source: id,
+                line: message,
+            } => {
                 if let Some(at) = self.find(id) {
                     self.nodes[at].latest = text::one_line(message);
                 }
             }
-            Event::Finished { id, outcome, seconds, detail } => {
+            Event::Finished {
+                id,
+                outcome,
+                seconds,
+                detail,
+            } => {
                 if let Some(at) = self.find(id) {
                     let detail = text::one_line(detail);
-                    self.nodes[at].end = Some(End { outcome: *outcome, seconds: *seconds, detail });
+                    self.nodes[at].end = Some(End {
+                        outcome: *outcome,
+                        seconds: *seconds,
+                        detail,
+                    });
                     if self.nodes[at].parent.is_none() {
                         return self.settle(at, palette, columns);
                     }
@@ -83,7 +101,9 @@ impl Tree {
 
     /// The newest step of that id that has not ended: an id may come again after its step ended.
     fn find(&self, id: &str) -> Option<usize> {
-        self.nodes.iter().rposition(|node| node.id == id && node.end.is_none())
+        self.nodes
+            .iter()
+            .rposition(|node| node.id == id && node.end.is_none())
     }
 
     /// The lines that stay of a root that ended: itself, its children, and whatever failed below.
@@ -171,12 +191,20 @@ impl Tree {
         let node = &self.nodes[at];
         let elapsed = now.saturating_sub(node.begun);
         let frame = SPINNER[usize::try_from(now.as_millis() / 100 % 10).unwrap_or(0)];
-        let ended = node.children.iter().filter(|&&child| self.nodes[child].end.is_some()).count();
+        let ended = node
+            .children
+            .iter()
+            .filter(|&&child| self.nodes[child].end.is_some())
+            .count();
         let mut tail = text::seconds(elapsed.as_secs_f64());
         if node.children.len() > 1 {
             tail = format!("{tail} ({ended}/{})", node.children.len());
         }
-        let cause = node.cause.as_deref().map(|cause| format!("({cause})")).unwrap_or_default();
+        let cause = node
+            .cause
+            .as_deref()
+            .map(|cause| format!("({cause})"))
+            .unwrap_or_default();
         compose(
             depth,
             &palette.cyan(frame),
@@ -191,10 +219,21 @@ impl Tree {
         let node = &self.nodes[at];
         let Some(end) = &node.end else {
             // A child that outlives its parent: shown as it was left.
-            return compose(depth, &palette.yellow("?"), &node.title, &[(&node.latest, true)], palette, columns);
+            return compose(
+                depth,
+                &palette.yellow("?"),
+                &node.title,
+                &[(&node.latest, true)],
+                palette,
+                columns,
+            );
         };
         let time = text::seconds(end.seconds);
-        let time = if end.outcome == Outcome::Skipped { "" } else { &time };
+        let time = if end.outcome == Outcome::Skipped {
+            ""
+        } else {
+            &time
+        };
         compose(
             depth,
             &mark(end.outcome, palette),
@@ -262,11 +301,19 @@ mod tests {
     }
 
     fn finished(id: &str, outcome: Outcome, detail: &str) -> Event {
-        Event::Finished { id: id.into(), outcome, seconds: 1.5, detail: detail.into() }
+        Event::Finished {
+            id: id.into(),
+            outcome,
+            seconds: 1.5,
+            detail: detail.into(),
+        }
     }
 
     fn feed(tree: &mut Tree, events: &[Event]) -> Vec<String> {
-        events.iter().flat_map(|event| tree.apply(event, at(0), OFF, 60)).collect()
+        events
+            .iter()
+            .flat_map(|event| tree.apply(event, at(0), OFF, 60))
+            .collect()
     }
 
     #[test]
@@ -278,13 +325,20 @@ mod tests {
                 started("images", None, "Images"),
                 started("pg", Some("images"), "Build image postgres"),
                 started("redis", Some("images"), "Build image redis"),
-                Event::Progress { id: "pg".into(), message: "step 3/9\nmore".into() },
+                Event::Progress {
+                    id: "pg".into(),
+                    message: "step 3/9\nmore".into(),
+                },
                 finished("redis", Outcome::Unchanged, ""),
             ],
         );
         assert_eq!(
             tree.lines(at(12), OFF, 60, 10),
-            ["⠋ Images  12.0s (1/2)", "  ⠋ Build image postgres  12.0s  step 3/9", "  = Build image redis  1.5s",]
+            [
+                "⠋ Images  12.0s (1/2)",
+                "  ⠋ Build image postgres  12.0s  step 3/9",
+                "  = Build image redis  1.5s",
+            ]
         );
     }
 
@@ -302,7 +356,14 @@ mod tests {
                 finished("a", Outcome::Failed, ""),
             ],
         );
-        assert_eq!(lines, ["✘ A  1.5s", "  ✘ B  1.5s  C failed", "    ✘ C  1.5s  no space left"]);
+        assert_eq!(
+            lines,
+            [
+                "✘ A  1.5s",
+                "  ✘ B  1.5s  C failed",
+                "    ✘ C  1.5s  no space left"
+            ]
+        );
         assert!(tree.lines(at(1), OFF, 60, 10).is_empty());
     }
 
@@ -321,7 +382,10 @@ mod tests {
             for rows in [1, 5, 22] {
                 let lines = tree.lines(at(3), OFF, columns, rows);
                 assert!(lines.len() <= rows);
-                assert!(columns < 20 || lines.iter().all(|line| text::width(line) < columns.max(16)), "{lines:?}");
+                assert!(
+                    columns < 20 || lines.iter().all(|line| text::width(line) < columns.max(16)),
+                    "{lines:?}"
+                );
             }
         }
     }

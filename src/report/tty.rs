@@ -21,14 +21,23 @@ pub struct Tty {
 impl Tty {
     /// With or without colour; verbose also lets logs and build output scroll by.
     pub fn new(palette: Palette, verbose: bool) -> Self {
-        Self { tree: Tree::default(), palette, verbose, drawn: 0 }
+        Self {
+            tree: Tree::default(),
+            palette,
+            verbose,
+            drawn: 0,
+        }
     }
 
     fn draw(&mut self, now: Duration) -> String {
         let (rows, columns) = size();
-        let lines = self.tree.lines(now, self.palette, columns, rows.saturating_sub(2));
+        let lines = self
+            .tree
+            .lines(now, self.palette, columns, rows.saturating_sub(2));
         self.drawn = lines.len();
-        lines.into_iter().fold(String::new(), |all, line| all + &line + "\n")
+        lines
+            .into_iter()
+            .fold(String::new(), |all, line| all + &line + "\n")
     }
 }
 
@@ -42,7 +51,9 @@ impl Render for Tty {
     fn event(&mut self, event: &Event, now: Duration) -> String {
         let mut above = self.tree.apply(event, now, self.palette, size().1);
         match event {
-            Event::Warning { message, hint } => above.extend(plain::warning(message, hint.as_deref(), self.palette)),
+            Event::Warning { message, hint } => {
+                above.extend(plain::warning(message, hint.as_deref(), self.palette))
+            }
             Event::Note { message } => above.push(message.clone()),
             Event::Log { source, line } if self.verbose => {
                 above.push(format!("{} {line}", self.palette.dim(&format!("{source} |"))));
@@ -83,14 +94,28 @@ mod tests {
     #[test]
     fn redraws_in_place_and_keeps_what_ended() {
         let mut tty = Tty::new(Palette::new(false), false);
-        let started =
-            Event::Started { id: "a".into(), parent: None, title: "Cluster".into(), cause: Some("missing".into()) };
+        let started = Event::Started {
+            id: "a".into(),
+            parent: None,
+            title: "Cluster".into(),
+            cause: Some("missing".into()),
+        };
         assert_eq!(tty.event(&started, Duration::ZERO), "");
         assert_eq!(tty.tick(Duration::ZERO), "⠋ Cluster  (missing)  0.0s\n");
-        assert_eq!(tty.tick(Duration::from_millis(100)), "\r\u{1b}[1A\u{1b}[0J⠙ Cluster  (missing)  0.1s\n");
-        let ended =
-            Event::Finished { id: "a".into(), outcome: Outcome::Done, seconds: 2.0, detail: "3 nodes".into() };
-        assert_eq!(tty.event(&ended, Duration::from_secs(2)), "\r\u{1b}[1A\u{1b}[0J✔ Cluster  2.0s  3 nodes\n");
+        assert_eq!(
+            tty.tick(Duration::from_millis(100)),
+            "\r\u{1b}[1A\u{1b}[0J⠙ Cluster  (missing)  0.1s\n"
+        );
+        let ended = Event::Finished {
+            id: "a".into(),
+            outcome: Outcome::Done,
+            seconds: 2.0,
+            detail: "3 nodes".into(),
+        };
+        assert_eq!(
+            tty.event(&ended, Duration::from_secs(2)),
+            "\r\u{1b}[1A\u{1b}[0J✔ Cluster  2.0s  3 nodes\n"
+        );
         assert_eq!(tty.tick(Duration::from_secs(3)), "");
     }
 }

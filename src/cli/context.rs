@@ -1,0 +1,109 @@
+//! What a verb works with: the global flags, the workspace, the reporter, questions to the user, stdout.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::io;
+
+use super::consent::{self, Answers};
+use super::globals::Globals;
+use super::{output, runtime};
+use crate::failure::Failure;
+use crate::report::{Palette, Progress, Reporter, Screen};
+
+/// One run of vadev. Everything in it is made when it is first asked for.
+pub struct Context {
+    globals: Globals,
+    no_color: Option<String>,
+    answers: Answers,
+    screen: OnceCell<Screen>,
+}
+
+impl Context {
+    /// For these global flags, this process's streams and environment.
+    pub fn new(globals: Globals) -> Self {
+        let answers = Answers::decide(globals.yes, &io::stdin());
+        Self {
+            globals,
+            no_color: std::env::var("NO_COLOR").ok(),
+            answers,
+            screen: OnceCell::new(),
+        }
+    }
+
+    /// The global flags.
+    pub fn globals(&self) -> &Globals {
+        &self.globals
+    }
+
+    /// Colour on stdout.
+    pub fn stdout_palette(&self) -> Palette {
+        Palette::decide(self.globals.color, &io::stdout(), self.no_color.as_deref())
+    }
+
+    /// Colour on stderr.
+    pub fn stderr_palette(&self) -> Palette {
+        Palette::decide(self.globals.color, &io::stderr(), self.no_color.as_deref())
+    }
+
+    fn screen(&self) -> &Screen {
+        self.screen.get_or_init(|| {
+            let progress = if self.globals.quiet {
+                Progress::Quiet
+            } else {
+                self.globals.progress
+            };
+            Screen::open(progress, self.stderr_palette(), self.globals.verbose)
+        })
+    }
+
+    /// Where effects tell what they do.
+    pub fn reporter(&self) -> Reporter {
+        self.screen().reporter()
+    }
+
+    /// Ends the drawing of progress.
+    pub fn close(&self) {
+        if let Some(screen) = self.screen.get() {
+            screen.close();
+        }
+    }
+
+    /// Writes data to stdout, above whatever is being drawn.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        match self.screen.get() {
+            Some(screen) => screen.suspend(|| output::write(text)),
+            None => output::write(text),
+        }
+    }
+
+    /// Asks the user; without `--yes` and without a terminal it is a refusal that says what would have been asked.
+    pub fn consent(&self, question: &str) -> Result<bool, Failure> {
+        let ask = || {
+            consent::ask(
+                question,
+                self.stderr_palette(),
+                &mut io::stdin().lock(),
+                &mut io::stderr(),
+            )
+        };
+        match self.answers {
+            Answers::Yes => Ok(true),
+            Answers::Nobody => Err(consent::nobody(question)),
+            Answers::Person => self.screen().suspend(ask).map_err(|_| consent::nobody(question)),
+        }
+    }
+
+    /// Like [`Context::consent`], with a no as a failure: for what makes no sense without it.
+    pub fn insist(&self, question: &str) -> Result<(), Failure> {
+        if self.consent(question)? {
+            Ok(())
+        } else {
+            Err(consent::declined())
+        }
+    }
+
+    /// Runs async work; Ctrl+C ends it cleanly, see [`runtime::block_on`].
+    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        runtime::block_on(work)
+    }
+}

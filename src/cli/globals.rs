@@ -1,0 +1,87 @@
+//! Flags that every verb takes.
+
+use std::path::PathBuf;
+
+use clap::ArgAction;
+use clap::builder::FalseyValueParser;
+
+use crate::report::{Color, Progress};
+
+/// The global flags, each with its environment variable.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Workspace file; default: `vadev.yaml` here or in a folder above
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "VADEV_FILE",
+        hide_env = true,
+        value_name = "FILE"
+    )]
+    pub file: Option<PathBuf>,
+    /// Profile: minimal, dev, or one of your own
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "VADEV_PROFILE",
+        hide_env = true,
+        value_name = "PROFILE"
+    )]
+    pub profile: Option<String>,
+    /// Use this kubeconfig context instead of a kind cluster of vadev's own
+    #[arg(
+        long,
+        global = true,
+        env = "VADEV_CONTEXT",
+        hide_env = true,
+        value_name = "NAME"
+    )]
+    pub context: Option<String>,
+    /// Answer every question with yes
+    #[arg(
+        short, long, global = true, env = "VADEV_YES", hide_env = true,
+        action = ArgAction::SetTrue, value_parser = FalseyValueParser::new()
+    )]
+    pub yes: bool,
+    /// Show warnings and errors only
+    #[arg(
+        short, long, global = true, env = "VADEV_QUIET", hide_env = true, conflicts_with = "verbose",
+        action = ArgAction::SetTrue, value_parser = FalseyValueParser::new()
+    )]
+    pub quiet: bool,
+    /// Show every progress line, log line and unchanged step
+    #[arg(
+        short, long, global = true, env = "VADEV_VERBOSE", hide_env = true,
+        action = ArgAction::SetTrue, value_parser = FalseyValueParser::new()
+    )]
+    pub verbose: bool,
+    /// How progress is shown on stderr
+    #[arg(
+        long,
+        global = true,
+        env = "VADEV_PROGRESS",
+        hide_env = true,
+        value_name = "HOW",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help = "How progress is shown on stderr: auto, tty, plain, json, quiet"
+    )]
+    pub progress: Progress,
+    /// When to colour
+    #[arg(
+        long,
+        global = true,
+        env = "VADEV_COLOR",
+        hide_env = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        help = "When to colour: auto, always, never; NO_COLOR is respected"
+    )]
+    pub color: Color,
+}

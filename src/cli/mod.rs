@@ -1,0 +1,155 @@
+//! The command line. A verb is one file, with its arguments and a short [`Run::run`], and one line in [`verbs!`].
+//!
+//! Nothing here starts a runtime, a thread or a connection before a verb asks its [`Context`] for it, so that `--version`
+//! and completions answer at once.
+
+mod consent;
+mod context;
+mod globals;
+mod output;
+mod runtime;
+mod suggest;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser};
+
+pub use context::Context;
+pub use globals::Globals;
+
+use crate::failure::{Failure, Family};
+use crate::report::error;
+use crate::supply::engine::runtime as runtime_wrapper;
+
+/// Local development environment launcher for the VoiceAssistant platform: kind, Istio, infrastructure and 14 services.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vadev",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 environment, 4 supply, 5 cluster, 6 build, 7 timeout, \
+                  8 refused, 9 unhealthy, 130 interrupted.\n\
+                  Every flag can be set in the environment as well, for instance VADEV_PROFILE=minimal."
+)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What a verb's arguments implement.
+trait Run {
+    /// Does what the verb says. Data goes to stdout through the context, everything else to its reporter.
+    fn run(self, context: &Context) -> Result<(), Failure>;
+
+    /// Whether the user asked for output that programs read; a failure is then told as JSON too.
+    fn machine_readable(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! verbs {
+    ($($module:ident :: $arguments:ident,)*) => {
+        $(mod $module;)*
+
+        #[derive(Debug, clap::Subcommand)]
+        enum Verb {
+            $($arguments($module::$arguments),)*
+        }
+
+        impl Run for Verb {
+            fn run(self, context: &Context) -> Result<(), Failure> {
+                match self { $(Self::$arguments(arguments) => arguments.run(context),)* }
+            }
+            fn machine_readable(&self) -> bool {
+                match self { $(Self::$arguments(arguments) => arguments.machine_readable(),)* }
+            }
+        }
+    };
+}
+
+// In the order of the help.
+verbs! {
+    schema::Schema,
+    completions::Completions,
+}
+
+/// Parses the process's arguments, runs the verb, tells a failure, and gives the exit code of its family.
+pub fn main() -> ExitCode {
+    if let Some(arguments) = runtime_wrapper::requested(std::env::args_os()) {
+        return ExitCode::from(runtime_wrapper::run(arguments));
+    }
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let context = Context::new(cli.globals);
+    let machine_readable = cli.verb.machine_readable();
+    let result = cli.verb.run(&context);
+    context.close();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = if machine_readable {
+                error::json(failure.as_ref())
+            } else {
+                error::text(failure.as_ref(), context.stderr_palette())
+            };
+            // Where stderr is gone too, the exit code still tells.
+            drop(std::io::stderr().write_all(text.as_bytes()));
+            ExitCode::from(failure.family().exit_code())
+        }
+    }
+}
+
+/// Help and version go to stdout with code 0, everything else to stderr with code 2. A closed pipe is not an error.
+fn usage(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    if error.use_stderr() {
+        ExitCode::from(Family::Usage.exit_code())
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_flag_is_explained_with_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {} has no help",
+                    argument.get_id()
+                );
+            }
+            for verb in command.get_subcommands() {
+                let path = format!("{path} {}", verb.get_name());
+                assert!(verb.get_about().is_some(), "{path} has no description");
+                let after = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(
+                    verb.has_subcommands() || after.contains("vadev "),
+                    "{path} has no example"
+                );
+                check(verb, &path);
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command, "vadev");
+    }
+}
