@@ -39,7 +39,7 @@ fn watch(runtime: &Runtime) -> io::Result<mpsc::Receiver<()>> {
     runtime.spawn(async move {
         signals.next().await;
         // Nobody listens any more when the work has ended at this moment.
-        drop(tell.send(()).await);
+        let _ = tell.send(()).await;
         signals.next().await;
         std::process::exit(i32::from(Family::Interrupted.exit_code()));
     });
