@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Where the kernel's settings are kept over a reboot.
 const SYSCTL_FILE: &str = "/etc/sysctl.d/60-vadev.conf";
 
+/// Where the kernel shows and takes its inotify limits.
+const INOTIFY: &str = "/proc/sys/fs/inotify";
+
 /// One repair.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -115,44 +118,43 @@ type Fixed = Result<String, crate::failure::Failure>;
 
 async fn inotify(engine: &EngineOptions<'_>) -> Fixed {
     let settings = settings(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    let lines: Vec<String> = settings
+        .iter()
+        .map(|(name, value)| format!("fs.inotify.{name} = {value}"))
+        .collect();
     let action = "changing kernel settings";
     engine.agree(
         action,
-        &format!("Set {}, and keep that in {SYSCTL_FILE}?", settings.join(" and ")),
+        &format!("Set {}, and keep that in {SYSCTL_FILE}?", lines.join(" and ")),
     )?;
     let privilege = Privilege::find(action)?;
-    let command = privilege
-        .command("sysctl")
-        .arg("-w")
-        .args(&settings)
-        .deadline(Duration::from_secs(10));
-    command
-        .output()
-        .await
-        .map_err(|source| EngineError::Tool { action, source })?;
-    privilege
-        .put(
-            Path::new(SYSCTL_FILE),
-            &format!("# Written by vadev doctor --fix.\n{}\n", settings.join("\n")),
-        )
-        .await?;
-    Ok(settings.join(", "))
+    for (name, value) in settings {
+        // Not sysctl(8), which a small machine may lack.
+        let script = format!("echo {value} > {INOTIFY}/{name}");
+        let command = privilege
+            .command("sh")
+            .args(["-c", &script])
+            .deadline(Duration::from_secs(10));
+        command
+            .output()
+            .await
+            .map_err(|source| EngineError::Tool { action, source })?;
+    }
+    let text = format!("# Written by vadev doctor --fix.\n{}\n", lines.join("\n"));
+    privilege.put(Path::new(SYSCTL_FILE), &text).await?;
+    Ok(lines.join(", "))
 }
 
-/// The settings to write: a limit that is higher already stays as it is.
-fn settings(current: impl Fn(&str) -> Option<u64>) -> Vec<String> {
+/// The settings to write, always both, because the file is written as a whole: a limit that is higher already stays as it is.
+fn settings(current: impl Fn(&str) -> Option<u64>) -> [(&'static str, u64); 2] {
     let limits = [
         ("max_user_watches", INOTIFY_WATCHES),
         ("max_user_instances", INOTIFY_INSTANCES),
     ];
-    let low = |(name, needed): &(&str, u64)| {
-        current(&format!("/proc/sys/fs/inotify/{name}")).is_none_or(|value| value < *needed)
-    };
-    limits
-        .iter()
-        .filter(|limit| low(limit))
-        .map(|(name, needed)| format!("fs.inotify.{name}={needed}"))
-        .collect()
+    limits.map(|(name, needed)| {
+        let now = current(&format!("{INOTIFY}/{name}"));
+        (name, now.unwrap_or(needed).max(needed))
+    })
 }
 
 async fn start_engine(engine: &EngineOptions<'_>, step: &Step) -> Fixed {
@@ -228,8 +230,14 @@ mod tests {
     #[test]
     fn a_higher_limit_stays() {
         let high = |path: &str| Some(if path.ends_with("watches") { 1_048_576 } else { 128 });
-        assert_eq!(settings(high), ["fs.inotify.max_user_instances=512"]);
-        assert_eq!(settings(|_| None).len(), 2);
+        assert_eq!(
+            settings(high),
+            [
+                ("max_user_watches", 1_048_576),
+                ("max_user_instances", INOTIFY_INSTANCES)
+            ]
+        );
+        assert_eq!(settings(|_| None)[0].1, INOTIFY_WATCHES);
     }
 
     #[tokio::test]

@@ -82,10 +82,11 @@ fn copy_to(wrapper: &Path) -> Result<(), EngineError> {
         .map_err(|e| failed("write")(e.error))
 }
 
-/// SIGHUP makes dockerd read its settings again; containers go on running.
+/// SIGHUP makes dockerd read its settings again; containers go on running. The shell's own `kill` is always there, the program of
+/// that name is not.
 async fn reload(privilege: &Privilege) -> Result<(), EngineError> {
     let command = match start::running() {
-        Some(pid) => privilege.command("kill").args(["-HUP", &pid.to_string()]),
+        Some(pid) => privilege.command("sh").args(["-c", &format!("kill -HUP {pid}")]),
         None => privilege.command("systemctl").args(["reload", "docker"]),
     };
     let done = command.deadline(RELOAD).output().await;
