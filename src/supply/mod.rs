@@ -1,8 +1,172 @@
 //! Where tools and images come from: the cache, a container registry, a bundle file, or packages.
+//!
+//! [`Supply`] is the door to the room. Images are asked for with [`Supply::image`], tools with [`Supply::tool`]; both first
+//! look at what is there already. Tools never come as release downloads: `go.sum` pins what is compiled, whereas the
+//! digest of a download could not be known to this project's own machines, which reach no release server.
 
+mod build;
+mod bundle;
+pub mod cache;
 pub mod docker;
 pub mod doctor;
 pub mod engine;
+mod error;
+pub mod host;
+mod image;
+mod list;
+#[cfg(test)]
+mod live;
 pub mod process;
+mod prune;
 pub mod pulse;
+pub mod recipe;
+mod registry;
 pub mod tools;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::Docker;
+use tokio::sync::{OnceCell, Semaphore};
+
+pub use cache::{Kind, Source};
+pub use error::SupplyError;
+pub use image::{ImageRequest, ImageSource, Supplied};
+pub use list::{ListRow, State};
+pub use prune::{PruneOptions, PrunedRow};
+
+use cache::{Cache, Entry};
+use host::{Host, Program};
+use recipe::{Book, Kit};
+use pulse::Pulse;
+use registry::Registries;
+
+use crate::report::Step;
+
+/// Builds that may go on side by side: two linkers of Kubernetes' size are what a laptop's memory bears.
+const SIDE_BY_SIDE: usize = 2;
+
+/// Asked before anything is installed on the machine; gives the user's answer to the question.
+pub type Consent = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// How a [`Supply`] goes about it.
+#[derive(Clone)]
+pub struct Options {
+    /// Which sources may be used.
+    pub source: ImageSource,
+    /// The bundle file of `--bundle`.
+    pub bundle: Option<PathBuf>,
+    /// Asked before programs are installed.
+    pub consent: Consent,
+    /// The cache's folder, where it is not the usual one.
+    pub cache: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("source", &self.source).field("bundle", &self.bundle).finish_non_exhaustive()
+    }
+}
+
+impl Default for Options {
+    /// Every source, the usual cache, and no consent to anything.
+    fn default() -> Self {
+        Self { source: ImageSource::Auto, bundle: None, consent: Arc::new(|_| false), cache: None }
+    }
+}
+
+type Made = Arc<OnceCell<Result<Entry, Arc<SupplyError>>>>;
+
+/// The supply of one run of vadev. Methods take `&self` and may be called side by side; the same thing asked for twice is
+/// made once.
+#[derive(Debug)]
+pub struct Supply {
+    options: Options,
+    kit: Kit,
+    docker: OnceCell<Docker>,
+    registries: Registries,
+    slots: Semaphore,
+    preparing: tokio::sync::Mutex<()>,
+    made: Mutex<HashMap<String, Made>>,
+}
+
+impl Supply {
+    /// Opens the cache and reads the recipes. The Docker engine is connected to when it is first needed.
+    pub fn open(options: Options) -> Result<Self, SupplyError> {
+        let cache = match &options.cache {
+            Some(folder) => Cache::at(folder)?,
+            None => Cache::open()?,
+        };
+        let kit = Kit { cache, book: Book::embedded()?, host: Host::default() };
+        Ok(Self {
+            options,
+            kit,
+            docker: OnceCell::new(),
+            registries: Registries::default(),
+            slots: Semaphore::new(SIDE_BY_SIDE),
+            preparing: tokio::sync::Mutex::new(()),
+            made: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.kit.cache
+    }
+
+    /// The recipes.
+    pub fn book(&self) -> &Book {
+        &self.kit.book
+    }
+
+    /// The engine.
+    pub async fn docker(&self) -> Result<&Docker, SupplyError> {
+        self.docker.get_or_try_init(|| async { Ok(docker::connect().await?) }).await
+    }
+
+    /// The tool `name` (`kind`, `istioctl`), compiled if the cache has no current one. The path stays valid for this run.
+    pub async fn tool(&self, name: &str, step: &Step) -> Result<PathBuf, SupplyError> {
+        let recipe = self.kit.book.recipe(name)?;
+        if recipe.kind != Kind::Tool {
+            let reason = "it makes an image, not a tool".to_owned();
+            return Err(SupplyError::InvalidRecipe { name: name.to_owned(), reason });
+        }
+        if let Some(bundle) = &self.options.bundle
+            && self.present(name).await?.is_none()
+            && let Some(entry) = self.tool_from_bundle(bundle, name, step).await?
+        {
+            return Ok(self.kit.cache.bin(&entry.reference));
+        }
+        let pulse = Pulse::new(step);
+        let entry = pulse.during(self.ensure(name, step)).await.map_err(SupplyError::Shared)?;
+        Ok(self.kit.cache.bin(&entry.reference))
+    }
+
+    /// Sees to it that the programs are there which making `names` (recipes) will call, so that a missing one is told
+    /// before the first minutes are spent. What is made already needs none.
+    pub async fn preflight(&self, names: &[&str], step: &Step) -> Result<(), SupplyError> {
+        let mut programs = BTreeSet::new();
+        let mut open: Vec<&str> = names.to_vec();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if seen.insert(name) && self.present(name).await?.is_none() {
+                let recipe = self.kit.book.recipe(name)?;
+                programs.extend(Program::of(recipe));
+                open.extend(recipe.needs.iter().map(String::as_str));
+            }
+        }
+        self.prepare(&programs, step).await
+    }
+
+    async fn prepare(&self, programs: &BTreeSet<Program>, step: &Step) -> Result<(), SupplyError> {
+        // Two questions at once, or two apt-gets, would be one too many.
+        let _turn = self.preparing.lock().await;
+        self.kit.host.prepare(&self.kit.cache, programs, self.options.consent.as_ref(), step).await
+    }
+
+    fn cell(&self, name: &str) -> Made {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(made.entry(name.to_owned()).or_default())
+    }
+}
