@@ -36,6 +36,9 @@ func main() {
 			log.Fatalf("cannot serve DNS to pods on %s: %v", dnsAddress, err)
 		}
 	}
+	if err := keepServicesInside(); err != nil {
+		log.Print(err)
+	}
 	name, err := os.Hostname()
 	if err != nil {
 		log.Fatalf("cannot read the node's name: %v", err)

@@ -44,6 +44,25 @@ func writeCNI(path, podRange string) error {
 	return os.Rename(path+".new", path)
 }
 
+// serviceRange is where kind puts the addresses of services.
+const serviceRange = "10.96.0.0/16"
+
+// keepServicesInside refuses packets to a service that would leave the node. kube-proxy turns a service's
+// address into a pod's before this rule sees it; until it has done so, the connection must fail at once and
+// be tried again, and not end at whatever answers for that address outside.
+func keepServicesInside() error {
+	for _, chain := range []string{"OUTPUT", "FORWARD"} {
+		rule := []string{chain, "-o", "eth0", "-d", serviceRange, "-j", "REJECT"}
+		if exec.Command("iptables", append([]string{"-w", "-C"}, rule...)...).Run() == nil {
+			continue
+		}
+		if output, err := exec.Command("iptables", append([]string{"-w", "-A"}, rule...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("iptables -A %s: %w: %s", strings.Join(rule, " "), err, output)
+		}
+	}
+	return nil
+}
+
 // routes keeps the kernel's routes and the masquerading chain in step with the nodes.
 type routes struct {
 	own     string
