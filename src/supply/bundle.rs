@@ -118,7 +118,7 @@ impl Supply {
 
     /// The image out of a bundle; `None` where the bundle has none that fits. One that was made of another version of the
     /// recipe does not fit.
-    pub(super) async fn from_bundle(
+    pub(super) async fn image_from_bundle(
         &self,
         bundle: &Path,
         request: &ImageRequest,

@@ -149,13 +149,15 @@ impl Diagnose for SupplyError {
     fn family(&self) -> Family {
         match self {
             Self::File { .. } | Self::InvalidRecipe { .. } => Family::Internal,
-            Self::NoCache(_) => Family::Environment,
-            Self::UnknownRecipe { .. } => Family::Usage,
+                        Self::UnknownRecipe { .. } => Family::Usage,
             Self::Locked { .. } => Family::Timeout,
             Self::Host { refused: true, .. } => Family::Refused,
-            Self::Host { .. } => Family::Environment,
-            Self::Step { .. } | Self::Digest { .. } | Self::NoSource { .. } | Self::Bundle { .. } => Family::Supply,
-            Self::Engine { .. } => Family::Supply,
+            Self::NoCache(_) | Self::Host { .. } => Family::Environment,
+            Self::Step { .. }
+            | Self::Digest { .. }
+            | Self::NoSource { .. }
+            | Self::Bundle { .. }
+            | Self::Engine { .. } => Family::Supply,
             Self::Docker(error) => error.family(),
             Self::Process(error) => error.family(),
             Self::Tool(error) => error.family(),

@@ -65,31 +65,33 @@ impl Supply {
     async fn find_image(&self, request: &ImageRequest, step: &Step) -> Result<Supplied, SupplyError> {
         let allowed = |source: ImageSource| [ImageSource::Auto, source].contains(&self.options.source);
         let mut tried = Vec::new();
-        if let Some(official) = request.official.as_deref().filter(|_| allowed(ImageSource::Registry)) {
-            if let Some(entry) = self.pulled(&request.component, official).await? {
-                return Ok(entry.into());
-            }
+        let official = request.official.as_deref().filter(|_| allowed(ImageSource::Registry));
+        let recipe = request.recipe.as_deref().filter(|_| allowed(ImageSource::Packages));
+        if let Some(official) = official
+            && let Some(entry) = self.pulled(&request.component, official).await?
+        {
+            return Ok(entry.into());
         }
-        if let Some(recipe) = request.recipe.as_deref().filter(|_| allowed(ImageSource::Packages)) {
-            if let Some(entry) = self.present(recipe).await? {
-                return Ok(entry.into());
-            }
+        if let Some(recipe) = recipe
+            && let Some(entry) = self.present(recipe).await?
+        {
+            return Ok(entry.into());
         }
-        if let Some(official) = request.official.as_deref().filter(|_| allowed(ImageSource::Registry)) {
+        if let Some(official) = official {
             match self.pull(&request.component, official, step).await {
                 Ok(entry) => return Ok(entry.into()),
                 Err(error) => tried.push(format!("registry: {error}")),
             }
         }
         if let Some(bundle) = self.options.bundle.as_deref().filter(|_| allowed(ImageSource::Bundle)) {
-            match self.from_bundle(bundle, request, step).await {
+            match self.image_from_bundle(bundle, request, step).await {
                 Ok(Some(entry)) => return Ok(entry.into()),
                 Ok(None) => tried.push(format!("bundle: {} does not contain it", bundle.display())),
                 // A bundle that was asked for and is broken is not to be passed over.
                 Err(error) => return Err(error),
             }
         }
-        match request.recipe.as_deref().filter(|_| allowed(ImageSource::Packages)) {
+        match recipe {
             Some(recipe) => match self.ensure(recipe, step).await {
                 Ok(entry) => return Ok(entry.into()),
                 Err(error) if tried.is_empty() => return Err(SupplyError::Shared(error)),

@@ -253,7 +253,7 @@ impl Command {
             source,
         })?;
         let group = Group(child.id());
-        let feed = feed(child.stdin.take(), self.stdin.as_deref());
+        let feeding = feed(child.stdin.take(), self.stdin.as_deref());
         let mut stdout = Lines::new(child.stdout.take());
         let mut stderr = Lines::new(child.stderr.take());
         let read = async {
@@ -281,7 +281,7 @@ impl Command {
             }
             Ok::<(), std::io::Error>(())
         };
-        let (fed, read) = tokio::join!(feed, read);
+        let (fed, read) = tokio::join!(feeding, read);
         read.map_err(lost)?;
         let status = child.wait().await.map_err(lost)?;
         group.forget();

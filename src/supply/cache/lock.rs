@@ -8,7 +8,7 @@ use super::{Cache, SupplyError};
 use crate::report::Step;
 
 /// The longest build takes six minutes on two cores; a machine ten times slower still fits.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 const POLL: Duration = Duration::from_millis(300);
 const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
 

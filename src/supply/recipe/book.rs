@@ -35,14 +35,14 @@ impl Book {
             let (Some((folder, rest)), Some(file)) = (path.split_once('/'), Embedded::get(&path)) else { continue };
             folders.entry(folder.to_owned()).or_default().insert(rest.to_owned(), file.data);
         }
-        Self::read(folders)
+        Self::read(&folders)
     }
 
     /// Reads and checks recipes out of their folders.
-    pub fn read(folders: BTreeMap<String, Files>) -> Result<Self, SupplyError> {
+    pub fn read(folders: &BTreeMap<String, Files>) -> Result<Self, SupplyError> {
         let invalid = |name: &str, reason: String| SupplyError::InvalidRecipe { name: name.to_owned(), reason };
         let mut book = Self { recipes: BTreeMap::new(), files: BTreeMap::new(), hashes: BTreeMap::new() };
-        for (folder, files) in &folders {
+        for (folder, files) in folders {
             // A folder without a recipe is there to be shared.
             let Some(text) = files.get("recipe.yaml") else { continue };
             let text = std::str::from_utf8(text).map_err(|error| invalid(folder, error.to_string()))?;
@@ -193,10 +193,10 @@ mod tests {
     #[test]
     fn a_change_reaches_all_that_need_it() {
         let folders = || BTreeMap::from([folder("a", ""), folder("b", "a"), folder("c", "b"), folder("d", "")]);
-        let before = Book::read(folders()).unwrap();
+        let before = Book::read(&folders()).unwrap();
         let mut changed = folders();
         changed.get_mut("a").unwrap().insert("Dockerfile".to_owned(), b"FROM x\n".to_vec().into());
-        let after = Book::read(changed).unwrap();
+        let after = Book::read(&changed).unwrap();
         let differ: Vec<_> = ["a", "b", "c", "d"].into_iter().filter(|n| before.hash(n) != after.hash(n)).collect();
         assert_eq!(differ, ["a", "b", "c"]);
         let order: Vec<_> = after.closure(&["c", "d"]).unwrap().iter().map(|r| r.name.clone()).collect();
@@ -205,15 +205,15 @@ mod tests {
 
     #[test]
     fn wrong_books_are_refused() {
-        let cycle = Book::read(BTreeMap::from([folder("a", "b"), folder("b", "a")]));
+        let cycle = Book::read(&BTreeMap::from([folder("a", "b"), folder("b", "a")]));
         assert!(cycle.unwrap_err().to_string().contains("needs itself"));
-        let gap = Book::read(BTreeMap::from([folder("a", "b")]));
+        let gap = Book::read(&BTreeMap::from([folder("a", "b")]));
         assert!(gap.unwrap_err().to_string().contains("no such recipe"));
         let mut unknown = folder("a", "");
         unknown.1.insert("recipe.yaml".to_owned(), b"recipe: a\nflavour: mild\n".to_vec().into());
-        let error = Book::read(BTreeMap::from([unknown])).unwrap_err().to_string();
+        let error = Book::read(&BTreeMap::from([unknown])).unwrap_err().to_string();
         assert!(error.contains("flavour"), "{error}");
-        let book = Book::read(BTreeMap::from([folder("redis", "")])).unwrap();
+        let book = Book::read(&BTreeMap::from([folder("redis", "")])).unwrap();
         let error = book.recipe("rediss").unwrap_err();
         assert!(matches!(error, SupplyError::UnknownRecipe { suggestion: Some(name), .. } if name == "redis"));
     }

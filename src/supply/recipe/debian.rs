@@ -150,7 +150,7 @@ fn install_configuration(sources: &Sources, root: &Path) -> Result<(), SupplyErr
         std::fs::write(&path, text).map_err(SupplyError::file("write", path))
     };
     if !sources.lines.is_empty() || !sources.stanzas.is_empty() {
-        write("etc/apt/sources.list", sources.lines.iter().map(|line| format!("{line}\n")).collect())?;
+        write("etc/apt/sources.list", sources.lines.join("\n") + "\n")?;
     }
     if !sources.stanzas.is_empty() {
         write("etc/apt/sources.list.d/machine.sources", sources.stanzas.join("\n\n") + "\n")?;

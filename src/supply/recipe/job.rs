@@ -130,6 +130,11 @@ impl<'a> Job<'a> {
         log.tail.push_back(line);
     }
 
+    /// Shows a line that is not worth keeping.
+    pub fn show(&self, line: &str) {
+        self.pulse.tell(line);
+    }
+
     /// The newest lines of the log.
     pub fn tail(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()

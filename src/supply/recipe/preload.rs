@@ -59,19 +59,19 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
     docker.start_container(name, None::<StartContainerOptions>).await.map_err(refused)?;
 
     let names: Vec<&str> = step.images.iter().map(String::as_str).collect();
-    let feed = async {
+    let writing = async {
         let mut bytes = 0_u64;
         let mut archive = pin!(docker.export_images(&names));
         while let Some(chunk) = archive.next().await {
             let chunk = chunk.map_err(|error| Trouble(reason(&error)))?;
             input.write_all(&chunk).await.map_err(|error| Trouble(format!("the container stopped reading: {error}")))?;
             bytes += chunk.len() as u64;
-            job.say(&format!("loading images · {} MB", bytes / 1_000_000));
+            job.show(&format!("loading images · {} MB", bytes / 1_000_000));
         }
         input.shutdown().await.map_err(|error| Trouble(error.to_string()))?;
         Ok::<(), Trouble>(())
     };
-    let listen = async {
+    let listening = async {
         while let Some(message) = output.next().await {
             match message {
                 Ok(message) => String::from_utf8_lossy(&message.into_bytes()).lines().for_each(|line| job.say(line)),
@@ -83,10 +83,10 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
     // A container that ends early never reads the rest: the writer would wait for ever.
     let mut fed = Ok(());
     job.during(async {
-        let (mut feed, mut listen) = (pin!(feed), pin!(listen));
+        let (mut writing, mut listening) = (pin!(writing), pin!(listening));
         tokio::select! {
-            result = &mut feed => { fed = result; listen.await }
-            result = &mut listen => result,
+            result = &mut writing => { fed = result; listening.await }
+            result = &mut listening => result,
         }
     })
     .await?;
