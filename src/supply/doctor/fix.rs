@@ -3,12 +3,13 @@
 
 use super::files::lock_of;
 use super::host::{INOTIFY_INSTANCES, INOTIFY_WATCHES};
-use super::programs::BUILDERS;
-use super::{Check, Options, Report, State};
+use super::{Check, Options, Report, State, cache, proc, programs};
 use crate::failure::{Diagnose, Family, Plain};
 use crate::report::{Outcome, Reporter, Step};
+use crate::supply::cache::Cache;
 use crate::supply::engine::privilege::Privilege;
-use crate::supply::engine::{self, EngineError, EngineOptions, install};
+use crate::supply::engine::{self, EngineError, EngineOptions};
+use crate::supply::host::{Host, Program};
 use bollard::query_parameters::PruneContainersOptionsBuilder;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -40,6 +41,7 @@ enum Repair {
     Packages,
     KubeconfigLock,
     Leftovers,
+    HalfWritten,
 }
 
 fn repair(check: &Check) -> Option<Repair> {
@@ -51,6 +53,7 @@ fn repair(check: &Check) -> Option<Repair> {
         "docker" | "privileged" => Some(Repair::Engine),
         "kubeconfig" => Some(Repair::KubeconfigLock),
         "leftovers" => Some(Repair::Leftovers),
+        "cache" => Some(Repair::HalfWritten),
         id => id.starts_with("tool-").then_some(Repair::Packages),
     }
 }
@@ -71,9 +74,10 @@ pub async fn fix(
         let result = match kind {
             Repair::Inotify => inotify(engine).await,
             Repair::Engine => start_engine(engine, &step).await,
-            Repair::Packages => packages(engine, &checks, &step).await,
+            Repair::Packages => packages(options, engine, &checks, &step).await,
             Repair::KubeconfigLock => unlock(&lock_of(&options.kubeconfig)),
             Repair::Leftovers => leftovers().await,
+            Repair::HalfWritten => half_written(&options.cache),
         };
         let fix = match result {
             Ok(done) => Fix {
@@ -111,6 +115,7 @@ fn title(repair: Repair) -> &'static str {
         Repair::Packages => "Install missing programs",
         Repair::KubeconfigLock => "Unlock the kubeconfig",
         Repair::Leftovers => "Remove ended containers",
+        Repair::HalfWritten => "Remove what was half written",
     }
 }
 
@@ -162,16 +167,26 @@ async fn start_engine(engine: &EngineOptions<'_>, step: &Step) -> Fixed {
     Ok(engine.done.join(", "))
 }
 
-async fn packages(engine: &EngineOptions<'_>, checks: &[String], step: &Step) -> Fixed {
-    let wanted = BUILDERS
-        .iter()
-        .filter(|tool| checks.contains(&format!("tool-{}", tool.name)));
-    let names: BTreeSet<&str> = wanted.filter_map(|tool| tool.debian).collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    let action = "installing programs";
-    engine.agree(action, &format!("Install {} with apt-get?", names.join(", ")))?;
-    install::run(&Privilege::find(action)?, &names, step).await?;
+async fn packages(options: &Options, engine: &EngineOptions<'_>, checks: &[String], step: &Step) -> Fixed {
+    let wanted: BTreeSet<Program> = Program::ALL
+        .into_iter()
+        .filter(|program| checks.contains(&programs::id(*program)))
+        .collect();
+    let agree = |question: &str| (engine.consent)(question);
+    let cache = Cache::at(&options.cache)?;
+    Host::default().prepare(&cache, &wanted, &agree, step).await?;
+    let names: Vec<&str> = wanted.iter().map(|program| program.tool().name).collect();
     Ok(format!("installed {}", names.join(", ")))
+}
+
+fn half_written(folder: &Path) -> Fixed {
+    let leftovers = cache::leftovers(&Cache::at(folder)?)?;
+    let count = leftovers.len();
+    let mut bytes = 0;
+    for leftover in leftovers {
+        bytes += leftover.remove()?;
+    }
+    Ok(format!("removed {count} leftovers, {}", proc::gibibytes(bytes)))
 }
 
 fn unlock(lock: &Path) -> Fixed {
@@ -258,19 +273,16 @@ mod tests {
             data: folder.path().into(),
             consent: &refuse,
         };
-        let report = Report::new(
-            vec![problem("kubeconfig"), problem("tool-mvn"), problem("tool-javac")],
-            0.0,
-        );
+        let report = Report::new(vec![problem("kubeconfig"), problem("inotify-watches")], 0.0);
         let fixes = fix(&options, &engine, &report, &Reporter::silent()).await;
-        let [packages, lock] = fixes.as_slice() else {
+        let [inotify, lock] = fixes.as_slice() else {
             panic!("{fixes:?}")
         };
         assert_eq!(
-            packages.error.as_deref(),
-            Some("installing programs was not agreed to")
+            inotify.error.as_deref(),
+            Some("changing kernel settings was not agreed to")
         );
-        assert_eq!(packages.checks, ["tool-mvn", "tool-javac"]);
+        assert_eq!(inotify.checks, ["inotify-watches"]);
         assert!(lock.done.is_some() && !lock_of(&options.kubeconfig).exists());
     }
 }

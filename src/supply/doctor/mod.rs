@@ -1,6 +1,7 @@
 //! Looking the machine over before anything is started. All checks run side by side and take well under two seconds; what needs
 //! an answer from outside has a deadline of its own.
 
+mod cache;
 mod docker;
 mod files;
 mod fix;
@@ -18,6 +19,7 @@ pub use ports::{Holder, Publisher, holder as port_holder};
 pub use report::{Check, Report, Severity, State};
 pub use table::table;
 
+use crate::supply::cache::Cache;
 use crate::supply::tools::Version;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -42,8 +44,15 @@ pub struct Options {
 /// Runs every check.
 pub async fn run(options: &Options) -> Report {
     let begun = Instant::now();
-    let (docker, reached, tools) =
-        tokio::join!(docker::facts(&options.state), network::probe(), programs::probe());
+    let cache = Cache::at(&options.cache);
+    let tools = async {
+        match &cache {
+            Ok(cache) => programs::probe(cache).await,
+            // The check of the cache tells why.
+            Err(_) => Vec::new(),
+        }
+    };
+    let (docker, reached, tools) = tokio::join!(docker::facts(&options.state), network::probe(), tools);
     let mut checks = docker.checks(&options.cluster);
     checks.push(host::cgroups(
         docker.cgroup_version().or_else(host::cgroup_version),
@@ -57,6 +66,7 @@ pub async fn run(options: &Options) -> Report {
             .map(|root| host::disk("disk-docker", "Disk for Docker", &root)),
     );
     checks.push(host::disk("disk-cache", "Disk for the cache", &options.cache));
+    checks.push(cache::check(cache.as_ref()));
     checks.extend(host::inotify());
     let publishers = docker.publishers();
     checks.extend(

@@ -1,72 +1,25 @@
 //! The external programs. vadev brings kind and istioctl itself; the rest is needed only to build from packages.
 
 use super::report::{Check, Severity};
-use crate::supply::engine::install;
-use crate::supply::tools::{self, Found, Range, Tool, ToolError, Version};
-
-/// What building from packages takes.
-pub const BUILDERS: [Tool; 5] = [
-    Tool {
-        name: "go",
-        version_args: &["version"],
-        // The `go` line of the recipes' go.mod files; no newer toolchain is fetched (GOTOOLCHAIN=local).
-        supported: Range::from(Version::new(1, 26, 0)),
-        purpose: "build Kubernetes, Istio and other tools from Go modules",
-        debian: None,
-        fix: "install Go 1.26 or newer: https://go.dev/doc/install",
-    },
-    Tool {
-        name: "python3",
-        // `pip --version` says the same, but takes up to two seconds.
-        version_args: &[
-            "-c",
-            "import sys, importlib.util as u; sys.exit('pip is missing') if not u.find_spec('pip') else print(sys.version)",
-        ],
-        supported: Range::from(Version::new(3, 9, 0)),
-        purpose: "fetch Envoy and Milvus as Python packages",
-        debian: Some("python3-pip"),
-        fix: "sudo apt-get install python3-pip",
-    },
-    Tool {
-        name: "mvn",
-        version_args: &["-v"],
-        supported: Range::from(Version::new(3, 6, 0)),
-        purpose: "fetch Nacos, Kafka and Elasticsearch as Maven artifacts",
-        debian: Some("maven"),
-        fix: "sudo apt-get install maven",
-    },
-    Tool {
-        name: "javac",
-        version_args: &["-version"],
-        supported: Range::from(Version::new(17, 0, 0)),
-        purpose: "compile the launcher of Nacos",
-        debian: Some("default-jdk-headless"),
-        fix: "sudo apt-get install default-jdk-headless",
-    },
-    Tool {
-        name: "debootstrap",
-        version_args: &["--version"],
-        supported: Range::from(Version::new(1, 0, 100)),
-        purpose: "make the base image that others are built on",
-        debian: Some("debootstrap"),
-        fix: "sudo apt-get install debootstrap",
-    },
-];
+use crate::supply::cache::Cache;
+use crate::supply::engine::privilege::find_program;
+use crate::supply::host::{self, Program};
+use crate::supply::tools::{Found, ToolError};
 
 /// What vadev brings itself where it is missing: named only so that nobody looks for them.
 const BROUGHT: [&str; 2] = ["kind", "istioctl"];
 
 /// Asks every builder for its version, all at once.
-pub async fn probe() -> Vec<Result<Found, ToolError>> {
-    futures::future::join_all(BUILDERS.iter().map(tools::check)).await
+pub async fn probe(cache: &Cache) -> Vec<(Program, Result<Found, ToolError>)> {
+    let ask = |program| async move { (program, host::look(program, cache).await) };
+    futures::future::join_all(Program::ALL.map(ask)).await
 }
 
 /// The checks. `needed`: whether anything has to be built from packages here.
-pub fn checks(answers: &[Result<Found, ToolError>], needed: bool) -> Vec<Check> {
-    let builders = BUILDERS
+pub fn checks(answers: &[(Program, Result<Found, ToolError>)], needed: bool) -> Vec<Check> {
+    let builders = answers
         .iter()
-        .zip(answers)
-        .map(|(tool, answer)| builder(tool, answer, needed));
+        .map(|(program, answer)| builder(*program, answer, needed));
     let brought = BROUGHT.iter().map(|name| {
         let value = which::which(name).map_or_else(
             |_| "not installed; vadev brings its own".to_owned(),
@@ -82,8 +35,14 @@ pub fn checks(answers: &[Result<Found, ToolError>], needed: bool) -> Vec<Check> 
     brought.chain(builders).chain([apt(needed)]).collect()
 }
 
-fn builder(tool: &Tool, answer: &Result<Found, ToolError>, needed: bool) -> Check {
-    let check = |value: String| Check::ok(format!("tool-{}", tool.name), tool.name, value);
+/// The name of a builder's check.
+pub fn id(program: Program) -> String {
+    format!("tool-{}", program.tool().name)
+}
+
+fn builder(program: Program, answer: &Result<Found, ToolError>, needed: bool) -> Check {
+    let tool = program.tool();
+    let check = |value: String| Check::ok(id(program), tool.name, value);
     let error = match answer {
         Ok(found) => return check(format!("{} at {}", found.version, found.path.display())),
         Err(error) => error,
@@ -95,9 +54,10 @@ fn builder(tool: &Tool, answer: &Result<Found, ToolError>, needed: bool) -> Chec
         } => format!("{version}; {supported} needed"),
         ToolError::Unreadable { reason, .. } => reason.clone(),
     };
-    let severity = if needed { Severity::Error } else { Severity::Info };
+    // Not an error even then: `vadev up` installs it on its way, with consent.
+    let severity = if needed { Severity::Warning } else { Severity::Info };
     let check = check(value).problem(severity, tool.fix);
-    if tool.debian.is_some() && install::possible() {
+    if find_program("apt-get").is_some() {
         check.fixable()
     } else {
         check
@@ -106,7 +66,7 @@ fn builder(tool: &Tool, answer: &Result<Found, ToolError>, needed: bool) -> Chec
 
 fn apt(needed: bool) -> Check {
     let (id, title) = ("tool-apt", "apt-get");
-    match crate::supply::engine::privilege::find_program("apt-get") {
+    match find_program("apt-get") {
         Some(path) => Check::ok(id, title, path.display().to_string()),
         None if needed => Check::ok(
             id,
@@ -125,7 +85,8 @@ fn apt(needed: bool) -> Check {
 mod tests {
     use super::*;
 
-    fn missing(tool: &Tool) -> Result<Found, ToolError> {
+    fn missing(program: Program) -> Result<Found, ToolError> {
+        let tool = program.tool();
         Err(ToolError::Missing {
             name: tool.name,
             purpose: tool.purpose,
@@ -135,33 +96,25 @@ mod tests {
 
     #[test]
     fn a_builder_matters_only_where_something_is_built() {
-        let [go, ..] = &BUILDERS;
-        let check = builder(go, &missing(go), true);
-        assert_eq!((check.trouble(), check.fixable), (Some(Severity::Error), false));
-        assert_eq!(
-            check.value,
-            "not installed; needed to build Kubernetes, Istio and other tools from Go modules"
-        );
+        let go = Program::Go;
+        assert_eq!(builder(go, &missing(go), true).trouble(), Some(Severity::Warning));
         assert_eq!(builder(go, &missing(go), false).trouble(), Some(Severity::Info));
         let found = Ok(Found {
             path: "/go".into(),
-            version: Version::new(1, 26, 8),
+            version: crate::supply::tools::Version::new(1, 26, 8),
         });
         assert_eq!(builder(go, &found, true).value, "1.26.8 at /go");
     }
 
     #[test]
     fn every_builder_has_a_check() {
-        let answers: Vec<_> = BUILDERS.iter().map(missing).collect();
+        let answers: Vec<_> = Program::ALL
+            .into_iter()
+            .map(|program| (program, missing(program)))
+            .collect();
         let checks = checks(&answers, false);
-        for tool in &BUILDERS {
-            assert!(
-                checks
-                    .iter()
-                    .any(|check| check.id == format!("tool-{}", tool.name)),
-                "{}",
-                tool.name
-            );
+        for program in Program::ALL {
+            assert!(checks.iter().any(|check| check.id == id(program)), "{program:?}");
         }
     }
 }

