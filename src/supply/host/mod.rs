@@ -42,7 +42,7 @@ impl Program {
             Self::Go => Tool {
                 name: "go",
                 version_args: &["version"],
-                supported: Range::from(Version::new(1, 26, 0)),
+                supported: Range::from(Version::new(1, 26, 4)),
                 purpose: "compile Kubernetes, Istio and kind",
                 debian: None,
                 fix: "run the command again with --yes: vadev fetches Go into its cache",
