@@ -2,12 +2,12 @@
 //! or the engine has no current one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 
-use super::cache::{Entry, Kind, Source, digest_file};
+use super::cache::{Entry, Kind, Source, digest_file, stamp};
 use super::recipe::{self, images};
 use super::host::Program;
 use super::{Supply, SupplyError};
@@ -45,6 +45,9 @@ impl Supply {
             let check = move || {
                 let digest = entry.digest.trim_start_matches("sha256:").to_owned();
                 let path = cache.bin(&entry.reference);
+                if entry.written.is_some() && stamp(&path) == entry.written.map(|written| (entry.size, written)) {
+                    return Ok(Some(entry));
+                }
                 if path.is_file() && digest_file(&path)? == digest {
                     return Ok(Some(entry));
                 }
@@ -80,7 +83,13 @@ impl Supply {
     pub(super) fn ensure<'a>(&'a self, name: &'a str, step: &'a Step) -> BoxFuture<'a, Result<Entry, Arc<SupplyError>>> {
         async move {
             let cell = self.cell(name);
-            cell.get_or_init(|| self.ensure_once(name, step).map(|result| result.map_err(Arc::new))).await.clone()
+            let result =
+                cell.get_or_init(|| self.ensure_once(name, step).map(|result| result.map_err(Arc::new))).await.clone();
+            if result.is_err() {
+                // Those who wait share the failure; who asks later, in a long session, gets a new attempt.
+                self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| !Arc::ptr_eq(kept, &cell));
+            }
+            result
         }
         .boxed()
     }

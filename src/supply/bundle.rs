@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::cache::{Entry, Kind, Source, digest_file};
+use super::cache::{Entry, Kind, Source, TEMPORARY, digest_file, stamp};
 use super::docker::reason;
 use super::image::ImageRequest;
 use super::pulse::Pulse;
@@ -160,10 +160,11 @@ impl Supply {
         let fits = |e: &Entry| e.kind == Kind::Tool && e.name == name && e.input.as_deref() == Some(hash);
         let Some((member, part)) = self.extract(bundle, fits, step).await? else { return Ok(None) };
         let (digest, _) = self.kit.cache.put_blob(part.path())?;
-        self.kit.cache.install(&digest, &member.entry.reference)?;
+        let path = self.kit.cache.install(&digest, &member.entry.reference)?;
         let mut entry = member.entry;
         entry.source = Source::Bundle;
         entry.digest = format!("sha256:{digest}");
+        entry.written = stamp(&path).map(|(_, written)| written);
         self.kit.cache.record(&entry)?;
         Ok(Some(entry))
     }
@@ -255,7 +256,7 @@ fn extract_member(bundle: &Path, member: &Member, scratch: &Path) -> Result<temp
         if entry.path_bytes().as_ref() != member.path.as_bytes() {
             continue;
         }
-        let mut part = tempfile::NamedTempFile::new_in(scratch).map_err(SupplyError::file("write to", scratch))?;
+        let mut part = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(scratch).map_err(SupplyError::file("write to", scratch))?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0_u8; 1 << 20];
         loop {

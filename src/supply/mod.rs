@@ -38,7 +38,7 @@ pub use prune::{PruneOptions, PrunedRow};
 
 use cache::{Cache, Entry};
 use host::{Host, Program};
-use recipe::{Book, Kit};
+use recipe::{Book, Kit, Recipe};
 use pulse::Pulse;
 use registry::Registries;
 
@@ -146,17 +146,26 @@ impl Supply {
     /// Sees to it that the programs are there which making `names` (recipes) will call, so that a missing one is told
     /// before the first minutes are spent. What is made already needs none.
     pub async fn preflight(&self, names: &[&str], step: &Step) -> Result<(), SupplyError> {
-        let mut programs = BTreeSet::new();
+        let programs = self.outstanding(names).await?.into_iter().flat_map(Program::of).collect();
+        self.prepare(&programs, step).await
+    }
+
+    /// The recipes that have to be carried out so that `names` are there, each after what it needs. Their `seconds` add up
+    /// to what it takes at worst.
+    pub async fn outstanding(&self, names: &[&str]) -> Result<Vec<&Recipe>, SupplyError> {
         let mut open: Vec<&str> = names.to_vec();
+        let mut missing = BTreeSet::new();
         let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {
-            if seen.insert(name) && self.present(name).await?.is_none() {
-                let recipe = self.kit.book.recipe(name)?;
-                programs.extend(Program::of(recipe));
+            let recipe = self.kit.book.recipe(name)?;
+            if seen.insert(&recipe.name) && self.present(&recipe.name).await?.is_none() {
+                missing.insert(&recipe.name);
                 open.extend(recipe.needs.iter().map(String::as_str));
             }
         }
-        self.prepare(&programs, step).await
+        let mut order = self.kit.book.closure(names)?;
+        order.retain(|recipe| missing.contains(&recipe.name));
+        Ok(order)
     }
 
     async fn prepare(&self, programs: &BTreeSet<Program>, step: &Step) -> Result<(), SupplyError> {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::cache::Kind;
+use super::cache::{Kind, TEMPORARY};
 use super::recipe::{Action, RECIPE_LABEL, images};
 use super::{Supply, SupplyError};
 use crate::report::Step;
+
+/// Nobody writes a single file for this long.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// What to take away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +100,15 @@ impl Supply {
                     Err(_) => true,
                 },
             };
+            if !entry.layers.is_empty()
+                && let Ok(docker) = self.docker().await
+            {
+                let size = images::remove_layers(docker, &entry.layers, options.dry_run).await?;
+                if size > 0 {
+                    let name = format!("layers of {}", entry.name);
+                    rows.push(PrunedRow { what: "image", name, size, reason: "only a rebuild would use them" });
+                }
+            }
             let keep = there && (current || entry.input.is_none()) && !options.all;
             if keep {
                 continue;
@@ -128,12 +141,19 @@ impl Supply {
         }
         let mut doomed: Vec<(PathBuf, &'static str)> = Vec::new();
         for path in below(&cache.root().join("blobs/sha256"))? {
-            if !wanted.contains(&*file_name(&path)) {
+            if !wanted.contains(&*file_name(&path)) && !file_name(&path).starts_with(TEMPORARY) {
                 doomed.push((path, "nothing refers to it"));
             }
         }
+        for folder in ["blobs/sha256", "bin", "index", "go", "work"] {
+            for path in below(&cache.root().join(folder))? {
+                if file_name(&path).starts_with(TEMPORARY) && older_than(&path, ABANDONED) {
+                    doomed.push((path, "left by a run that was killed"));
+                }
+            }
+        }
         for path in below(&cache.root().join("work"))? {
-            if cache.try_lock(&file_name(&path))?.is_ok() {
+            if !file_name(&path).starts_with(TEMPORARY) && cache.try_lock(&file_name(&path))?.is_ok() {
                 doomed.push((path, "left by a run that was killed"));
             }
         }
@@ -162,6 +182,11 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>, SupplyError> {
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     Ok(paths)
+}
+
+fn older_than(path: &Path, age: Duration) -> bool {
+    let modified = std::fs::symlink_metadata(path).and_then(|data| data.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {

@@ -61,6 +61,13 @@ pub struct Entry {
     pub digest: String,
     /// The recipe's input hash; absent for what was pulled.
     pub input: Option<String>,
+    /// Layers that the engine's builder left behind as its own cache; ids.
+    #[serde(default)]
+    pub layers: Vec<String>,
+    /// When a tool's file was last written, in nanoseconds since 1970. As long as that and the size stay, its content need
+    /// not be read again to be trusted.
+    #[serde(default)]
+    pub written: Option<u64>,
     /// When it was made, in seconds since 1970.
     pub made: u64,
     /// How long that took, in seconds.
@@ -81,10 +88,19 @@ impl Entry {
             size: 0,
             digest: String::new(),
             input: None,
+            layers: Vec::new(),
+            written: None,
             made,
             seconds: 0.0,
         }
     }
+}
+
+/// Size of a file and when it was last written, in nanoseconds since 1970.
+pub fn stamp(path: &std::path::Path) -> Option<(u64, u64)> {
+    let data = std::fs::metadata(path).ok()?;
+    let written = data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some((data.len(), u64::try_from(written.as_nanos()).ok()?))
 }
 
 impl Cache {

@@ -21,11 +21,14 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
-pub use index::{Entry, Kind, Source};
+pub use index::{Entry, Kind, Source, stamp};
 pub use lock::Lock;
 
 use super::error::SupplyError;
 use crate::agent::digest::to_hex;
+
+/// What names of files begin with that are still being written.
+pub const TEMPORARY: &str = ".new-";
 
 /// The variable that moves the cache.
 pub const CACHE_VARIABLE: &str = "VADEV_CACHE";
@@ -134,7 +137,7 @@ impl Cache {
 }
 
 fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, SupplyError> {
-    tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(SupplyError::file("write to", folder))
+    tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(SupplyError::file("write to", folder))
 }
 
 /// Brings a temporary file to the disk and to its name.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use futures::FutureExt;
 
-use super::super::cache::{Cache, set_executable};
+use super::super::cache::{Cache, TEMPORARY, set_executable};
 use super::super::error::SupplyError;
 use super::super::process::Command;
 use super::wheel;
@@ -48,7 +48,7 @@ pub async fn fetch(cache: &Cache, python: &Path, step: &Step) -> Result<(), Supp
     std::fs::create_dir_all(&parent).map_err(SupplyError::file("create", &parent))?;
     // Within the cache, so that what is complete can be renamed into its place.
     let scratch = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(TEMPORARY)
         .tempdir_in(&parent)
         .map_err(SupplyError::file("write to", &parent))?;
     step.progress(format!("fetching Go {VERSION}"));

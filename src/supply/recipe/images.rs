@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use bollard::models::{BuildInfo, ImageInspect};
 use bollard::query_parameters::{
@@ -86,7 +87,11 @@ async fn follow(
         // The builder passes output on in pieces that need not end with a line's end.
         partial.push_str(info.stream.as_deref().unwrap_or_default());
         while let Some(end) = partial.find('\n') {
-            job.say(&partial[..end]);
+            let line = &partial[..end];
+            job.say(line);
+            if let Some(id) = line.strip_prefix(" ---> ").filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                job.layers.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+            }
             partial.drain(..=end);
         }
         if let Some(status) = info.status {
@@ -182,6 +187,23 @@ pub async fn remove(docker: &Docker, reference: &str) -> Result<(), SupplyError>
         Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
         Err(error) => Err(SupplyError::engine(format!("remove image {reference}"))(error)),
     }
+}
+
+/// Removes those of `layers` (ids) that no image needs any more. The newest goes first: the older ones it was made of may
+/// then go with it. Returns the bytes they took.
+pub async fn remove_layers(docker: &Docker, layers: &[String], dry_run: bool) -> Result<u64, SupplyError> {
+    let mut bytes = 0;
+    for id in layers.iter().rev() {
+        let Some(image) = inspect(docker, id).await? else { continue };
+        if image.repo_tags.is_some_and(|tags| !tags.is_empty()) {
+            continue;
+        }
+        // The engine refuses while another image is made of it.
+        if dry_run || remove(docker, id).await.is_ok() {
+            bytes = bytes.max(image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default());
+        }
+    }
+    Ok(bytes)
 }
 
 /// Id and size of every image that a recipe made, with its names.

@@ -45,6 +45,8 @@ pub struct Job<'a> {
     pub context: PathBuf,
     /// A folder beside it for what does not belong into an image.
     pub scratch: PathBuf,
+    /// Ids of the layers that the engine's builder made or used.
+    pub layers: Mutex<Vec<String>>,
     pulse: Pulse<'a>,
     log: Mutex<Log>,
 }
@@ -93,7 +95,7 @@ impl<'a> Job<'a> {
         let path = kit.cache.log(&recipe.name);
         let file = std::fs::File::create(&path).map_err(SupplyError::file("write", &path))?;
         let log = Mutex::new(Log { file, tail: VecDeque::new() });
-        Ok(Self { kit, docker, recipe, step, context, scratch, pulse: Pulse::new(step), log })
+        Ok(Self { kit, docker, recipe, step, context, scratch, layers: Mutex::default(), pulse: Pulse::new(step), log })
     }
 
     /// Removes the work folder; the log stays.

@@ -1,10 +1,11 @@
 //! Carries one recipe out, from an empty work folder to an artefact that was seen to be there.
 
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use bollard::Docker;
 
-use super::super::cache::{Entry, Kind, Source, set_executable};
+use super::super::cache::{Entry, Kind, Source, set_executable, stamp};
 use super::super::error::SupplyError;
 use super::images;
 use super::job::{Job, Kit, Trouble};
@@ -47,6 +48,12 @@ pub async fn make(
             return Err(SupplyError::InvalidRecipe { name: recipe.name.clone(), reason });
         }
     }
+    entry.layers = std::mem::take(&mut job.layers.lock().unwrap_or_else(PoisonError::into_inner));
+    if let (Some(docker), Some(old)) = (docker, kit.cache.entry(&recipe.name)) {
+        let mut unused = old.layers;
+        unused.retain(|layer| !entry.layers.contains(layer));
+        images::remove_layers(docker, &unused, false).await?;
+    }
     job.end().await?;
     entry.seconds = begun.elapsed().as_secs_f64();
     kit.cache.record(&entry)?;
@@ -77,15 +84,16 @@ async fn keep_tool(job: &Job<'_>, entry: &mut Entry) -> Result<(), SupplyError> 
     let (cache, name) = (job.kit.cache.clone(), entry.reference.clone());
     let kept = job.blocking(move || {
         let (digest, size) = cache.put_blob(&built)?;
-        cache.install(&digest, &name)?;
-        Ok((digest, size))
+        let path = cache.install(&digest, &name)?;
+        Ok((digest, size, stamp(&path).map(|(_, written)| written)))
     });
-    let (digest, size) = kept.await.map_err(|Trouble(reason)| SupplyError::InvalidRecipe {
+    let (digest, size, written) = kept.await.map_err(|Trouble(reason)| SupplyError::InvalidRecipe {
         name: entry.name.clone(),
         reason: format!("its steps left no program `out/{}`: {reason}", entry.reference),
     })?;
     entry.digest = format!("sha256:{digest}");
     entry.size = size;
+    entry.written = written;
     Ok(())
 }
 
