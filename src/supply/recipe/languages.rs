@@ -54,7 +54,8 @@ pub async fn module_file(job: &Job<'_>, step: &ModuleFile) -> Result<(), Trouble
     Ok(())
 }
 
-/// Java libraries, each as the lock file says, none more and none less.
+/// Java libraries, each as the lock file says. What the lock file does not name is left out: libraries that are in the way
+/// of others are kept off the class path like that.
 pub async fn maven(job: &Job<'_>, maven: &Maven) -> Result<(), Trouble> {
     let to = job.path(&maven.to)?;
     let command = Command::new(job.kit.host.maven()?)
@@ -67,13 +68,18 @@ pub async fn maven(job: &Job<'_>, maven: &Maven) -> Result<(), Trouble> {
     job.run(command).await?;
     let lock = job.path(&maven.lock)?;
     let text = std::fs::read_to_string(&lock).map_err(SupplyError::file("read", &lock))?;
-    let checked = job.blocking(move || check_lock(&to, &text)).await?;
+    let (checked, left_out) = job.blocking(move || check_lock(&to, &text)).await?;
     job.say(&format!("{checked} libraries have the digests of {}", maven.lock));
+    if !left_out.is_empty() {
+        job.say(&format!("left out, for {} does not name them: {}", maven.lock, left_out.join(", ")));
+    }
     Ok(())
 }
 
-/// Compares a folder with lines of `sha256sum`; returns how many files there are.
-fn check_lock(folder: &Path, lock: &str) -> Result<usize, SupplyError> {
+/// Compares a folder with lines of `sha256sum`, and removes files that these do not name. Returns how many stayed, and the
+/// names of the others.
+fn check_lock(folder: &Path, lock: &str) -> Result<(usize, Vec<String>), SupplyError> {
+    let mut left_out = Vec::new();
     let mut expected: BTreeMap<&str, &str> = lock
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -92,12 +98,15 @@ fn check_lock(folder: &Path, lock: &str) -> Result<usize, SupplyError> {
         match expected.remove(name.as_str()) {
             Some(digest) if digest == found => {}
             Some(digest) => return Err(wrong(&name, digest, found)),
-            None => return Err(wrong(&name, "none (it is not in the lock file)", found)),
+            None => {
+                std::fs::remove_file(&path).map_err(SupplyError::file("remove", &path))?;
+                left_out.push(name);
+            }
         }
     }
     match expected.first_key_value() {
         Some((name, digest)) => Err(wrong(name, digest, "none (it did not come)".to_owned())),
-        None => Ok(count),
+        None => Ok((count, left_out)),
     }
 }
 
@@ -187,10 +196,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.jar"), "a").unwrap();
         let line = format!("{}  a.jar\n", hex(b"a"));
-        assert_eq!(check_lock(folder.path(), &line).unwrap(), 1);
+        std::fs::write(folder.path().join("in-the-way.jar"), "x").unwrap();
+        assert_eq!(check_lock(folder.path(), &line).unwrap(), (1, vec!["in-the-way.jar".to_owned()]));
+        assert!(!folder.path().join("in-the-way.jar").exists());
         let more = format!("{line}{}  b.jar\n", hex(b"b"));
         assert!(check_lock(folder.path(), &more).unwrap_err().to_string().contains("did not come"));
-        assert!(check_lock(folder.path(), "").unwrap_err().to_string().contains("not in the lock file"));
         let other = line.replace(&hex(b"a"), &hex(b"b"));
         assert!(matches!(check_lock(folder.path(), &other), Err(SupplyError::Digest { .. })));
     }
