@@ -7,7 +7,11 @@ pub mod catalog;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
+pub mod cluster;
+#[cfg(feature = "cli")]
 pub mod failure;
+#[cfg(feature = "cli")]
+pub mod image;
 #[cfg(feature = "cli")]
 pub mod k8s;
 #[cfg(feature = "cli")]

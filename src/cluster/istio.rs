@@ -1,0 +1,215 @@
+//! Istio in a cluster: whether it is there, installing it, taking it out.
+//!
+//! istioctl makes the manifests; vadev applies them itself, so that the installation runs side by side with everything
+//! else and its waits are watches that can explain themselves.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::k8s::{
+    ApplyOptions, Cluster, DeleteOptions, K8sError, MANAGER, ObjectRef, Propagation, View, WaitOptions,
+    apply_all, apply_one, delete_all, observe, wait_for,
+};
+use crate::report::Step;
+use crate::supply::process::Command;
+
+use super::error::ClusterError;
+use super::manifest::{LABEL, SYSTEM, digest, objects};
+
+/// Where the digest of the installed file is kept in the cluster.
+const MARK: &str = "vadev-mesh";
+
+/// What of Istio a cluster holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mesh {
+    /// Nothing.
+    Missing,
+    /// An installation by vadev.
+    Installed {
+        /// Digest of its plan, see [`IstioPlan::digest`].
+        digest: String,
+    },
+    /// An installation by something else.
+    Foreign {
+        /// istiod's image tag, where it can be told.
+        version: Option<String>,
+    },
+}
+
+/// istioctl and the folder where generated manifests are kept.
+#[derive(Debug, Clone)]
+pub struct Istio {
+    program: PathBuf,
+    cache: PathBuf,
+}
+
+/// An installation that is ready to be applied.
+#[derive(Debug, Clone)]
+pub struct IstioPlan {
+    /// Digest of the installation file and istioctl's version.
+    pub digest: String,
+    /// All its objects, the namespace first.
+    pub objects: Vec<Value>,
+}
+
+impl Istio {
+    /// `program` is istioctl; `cache` a folder of vadev's own.
+    pub fn new(program: impl AsRef<Path>, cache: impl AsRef<Path>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            cache: cache.as_ref().to_owned(),
+        }
+    }
+
+    /// The objects of an installation file (`IstioOperator` as YAML or JSON). Needs no cluster, so it can run while
+    /// one is made. `version` is istioctl's, as the caller has found it.
+    pub async fn plan(&self, operator: &str, version: &str, step: &Step) -> Result<IstioPlan, ClusterError> {
+        let objects = objects(&self.program, &self.cache, operator, version, step).await?;
+        Ok(IstioPlan {
+            digest: digest(operator, version),
+            objects,
+        })
+    }
+
+    /// Runs `istioctl analyze` on namespaces; its findings, one a line.
+    pub async fn analyze(&self, cluster: &Cluster, namespaces: &[&str]) -> Result<Vec<String>, ClusterError> {
+        let mut command = Command::new(&self.program)
+            .arg("analyze")
+            .arg("--kubeconfig")
+            .arg(&cluster.target().kubeconfig)
+            .args(["--context", &cluster.target().context, "--color=false"])
+            .deadline(Duration::from_secs(60));
+        for namespace in namespaces {
+            command = command.args(["-n", namespace]);
+        }
+        // Findings make it exit with another code than 0; they are what is asked for.
+        let output = command
+            .finish(|_, _| {})
+            .await
+            .map_err(|source| ClusterError::Tool {
+                action: "istioctl analyze".to_owned(),
+                source,
+            })?;
+        Ok(output.text().lines().map(str::to_owned).collect())
+    }
+}
+
+impl Mesh {
+    /// What the cluster holds: one or two requests.
+    pub async fn observe(cluster: &Cluster) -> Result<Self, ClusterError> {
+        let mark = ObjectRef::new("v1", "ConfigMap", SYSTEM, MARK);
+        if let Some(found) = present(cluster, &mark).await? {
+            let digest = found.data["data"]["digest"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            return Ok(Self::Installed { digest });
+        }
+        let istiod = ObjectRef::new("apps/v1", "Deployment", SYSTEM, "istiod");
+        let Some(found) = present(cluster, &istiod).await? else {
+            return Ok(Self::Missing);
+        };
+        // An installation by vadev that was interrupted carries its label, but no mark yet.
+        if found
+            .metadata
+            .labels
+            .as_ref()
+            .is_some_and(|labels| labels.contains_key(LABEL))
+        {
+            return Ok(Self::Missing);
+        }
+        let image = found
+            .data
+            .pointer("/spec/template/spec/containers/0/image")
+            .and_then(Value::as_str);
+        let version = image
+            .and_then(|image| image.rsplit_once(':'))
+            .map(|(_, tag)| tag.to_owned());
+        Ok(Self::Foreign { version })
+    }
+
+    /// Applies an installation and waits until istiod and the gateway are ready, which includes that it injects. Only
+    /// then is it marked as installed, so that an interrupted installation is done again.
+    pub async fn install(
+        cluster: &Cluster,
+        view: &View,
+        plan: &IstioPlan,
+        within: Duration,
+        step: &Step,
+    ) -> Result<(), ClusterError> {
+        step.progress(format!("applying {} objects", plan.objects.len()));
+        apply_all(
+            cluster,
+            &plan.objects,
+            ApplyOptions {
+                within,
+                ..ApplyOptions::default()
+            },
+        )
+        .await?;
+        let workloads = plan
+            .objects
+            .iter()
+            .filter(|object| object["kind"] == "Deployment");
+        let workloads = workloads
+            .map(ObjectRef::of)
+            .collect::<Result<Vec<_>, K8sError>>()?;
+        view.wait_all(&workloads, WaitOptions::within(within), Some(step))
+            .await?;
+        let webhook = ObjectRef::new(
+            "admissionregistration.k8s.io/v1",
+            "MutatingWebhookConfiguration",
+            "",
+            "istio-sidecar-injector",
+        );
+        if plan
+            .objects
+            .iter()
+            .filter_map(|o| ObjectRef::of(o).ok())
+            .any(|o| o == webhook)
+        {
+            // istiod writes its certificate in here; before that the API server can't call it.
+            wait_for(cluster, &webhook, within, |object| {
+                let bundle = object.data.pointer("/webhooks/0/clientConfig/caBundle");
+                bundle
+                    .and_then(Value::as_str)
+                    .is_some_and(|text| !text.is_empty())
+            })
+            .await?;
+        }
+        let mark = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": MARK, "namespace": SYSTEM, "labels": {LABEL: "vadev"}},
+            "data": {"digest": plan.digest, "made-by": MANAGER},
+        });
+        apply_one(cluster, &mark, ApplyOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Takes an installation by vadev out again: everything that carries its label, the namespace and the definitions
+    /// (and with them all objects of Istio's kinds) last. Returns how many objects went.
+    pub async fn remove(cluster: &Cluster, within: Duration) -> Result<usize, ClusterError> {
+        let found = observe(cluster, &format!("{LABEL}=vadev")).await?;
+        let objects: Vec<ObjectRef> = found.iter().map(|(reference, _)| reference.clone()).collect();
+        let options = DeleteOptions {
+            propagation: Propagation::Background,
+            wait: Some(within),
+            grace_seconds: None,
+        };
+        Ok(delete_all(cluster, &objects, options).await?.len())
+    }
+}
+
+async fn present(
+    cluster: &Cluster,
+    object: &ObjectRef,
+) -> Result<Option<kube::api::DynamicObject>, K8sError> {
+    match wait_for(cluster, object, Duration::ZERO, |_| true).await {
+        Ok(found) => Ok(Some(found)),
+        Err(K8sError::NotReady { .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
