@@ -109,11 +109,10 @@ impl Diagnose for ClusterError {
 
     fn family(&self) -> Family {
         match self {
-            Self::Docker { .. } => Family::Environment,
             Self::Foreign { .. } => Family::Refused,
             Self::Missing { .. } | Self::Tool { .. } => Family::Cluster,
             Self::NotUp { .. } | Self::Locked { .. } => Family::Timeout,
-            Self::File { .. } | Self::Content { .. } => Family::Environment,
+            Self::Docker { .. } | Self::File { .. } | Self::Content { .. } => Family::Environment,
             Self::Api(error) => error.family(),
         }
     }

@@ -80,7 +80,7 @@ impl Istio {
             .arg("--kubeconfig")
             .arg(&cluster.target().kubeconfig)
             .args(["--context", &cluster.target().context, "--color=false"])
-            .deadline(Duration::from_secs(60));
+            .deadline(Duration::from_mins(1));
         for namespace in namespaces {
             command = command.args(["-n", namespace]);
         }

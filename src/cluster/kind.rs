@@ -246,7 +246,7 @@ impl Kind {
         let kind = Command::new(&self.program)
             .args(["delete", "cluster", "--name", name, "--kubeconfig"])
             .arg(self.kubeconfig(name))
-            .deadline(Duration::from_secs(120));
+            .deadline(Duration::from_mins(2));
         kind.run_in(step).await.map_err(|source| ClusterError::Tool {
             action: format!("deleting the cluster {name}"),
             source,

@@ -47,7 +47,7 @@ pub(super) async fn objects(
     let generate = Command::new(istioctl)
         .args(["manifest", "generate", "-f"])
         .arg(&file)
-        .deadline(Duration::from_secs(60));
+        .deadline(Duration::from_mins(1));
     step.progress("istioctl manifest generate");
     let printed = generate.output().await.map_err(|source| ClusterError::Tool {
         action: "generating Istio's manifests".to_owned(),

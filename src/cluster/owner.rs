@@ -1,4 +1,4 @@
-//! Whose a cluster is: a ConfigMap in kube-public that says which workspace's vadev made it.
+//! Whose a cluster is: a `ConfigMap` in kube-public that says which workspace's vadev made it.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub async fn owner_of(cluster: &Cluster) -> Result<Option<Owner>, K8sError> {
     Ok(from_data(&found.data["data"]))
 }
 
-/// The owner that a ConfigMap's data names.
+/// The owner that a `ConfigMap`'s data names.
 pub(super) fn from_data(data: &serde_json::Value) -> Option<Owner> {
     let text = |key: &str| {
         data.get(key)

@@ -58,7 +58,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn layout(image: &str, problem: impl ToString) -> Self {
+    pub(super) fn layout(image: &str, problem: &impl ToString) -> Self {
         Self::Layout {
             image: image.to_owned(),
             problem: problem.to_string(),

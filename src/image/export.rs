@@ -44,7 +44,7 @@ pub(super) async fn export(
         }
     }
     drop(sender);
-    read.await.map_err(|error| ImageError::layout(image, error))?
+    read.await.map_err(|error| ImageError::layout(image, &error))?
 }
 
 /// Chunks from a channel as a blocking reader.
@@ -91,8 +91,8 @@ struct Found {
 }
 
 fn read(image: &str, stream: impl Read, everywhere: &HashSet<String>) -> Result<Content, ImageError> {
-    let found = collect(stream, everywhere).map_err(|error| ImageError::layout(image, error))?;
-    content(&found).map_err(|problem| ImageError::layout(image, problem))
+    let found = collect(stream, everywhere).map_err(|error| ImageError::layout(image, &error))?;
+    content(&found).map_err(|problem| ImageError::layout(image, &problem))
 }
 
 fn collect(stream: impl Read, everywhere: &HashSet<String>) -> io::Result<Found> {

@@ -16,7 +16,7 @@ use super::error::ImageError;
 /// How long a command without input may take.
 const QUICK: Duration = Duration::from_secs(30);
 /// How long an import may take without an end.
-const LONG: Duration = Duration::from_secs(900);
+const LONG: Duration = Duration::from_mins(15);
 
 /// Runs a command in a node and returns what it prints on standard output.
 pub async fn node_output(docker: &Docker, node: &str, command: &[&str]) -> Result<Vec<u8>, ImageError> {
@@ -107,7 +107,7 @@ async fn run(
             match chunk? {
                 LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
                 LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                    stdout.extend_from_slice(&message)
+                    stdout.extend_from_slice(&message);
                 }
                 LogOutput::StdIn { .. } => {}
             }

@@ -91,7 +91,7 @@ async fn inspect(docker: &Docker, image: &str) -> Result<Wanted, ImageError> {
     let diff_ids = found.root_fs.and_then(|fs| fs.layers).unwrap_or_default();
     let id = found
         .id
-        .ok_or_else(|| ImageError::layout(image, "it has no ID"))?;
+        .ok_or_else(|| ImageError::layout(image, &"it has no ID"))?;
     Ok(Wanted {
         image: image.to_owned(),
         name: full_name(image),

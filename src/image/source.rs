@@ -81,12 +81,12 @@ impl Content {
         manifest(&self.config, &layers)
     }
 
-    /// Starts writing a layout with only the layers marked in `send`; the image appears under all of `names`. At most
+    /// Starts writing a layout with only the layers marked in `wanted`; the image appears under all of `names`. At most
     /// a megabyte is in memory at a time. `sent` counts what has gone out.
     pub(super) fn stream(
         self: &Arc<Self>,
         names: Vec<String>,
-        send: Vec<bool>,
+        wanted: Vec<bool>,
         sent: Arc<AtomicU64>,
     ) -> mpsc::Receiver<io::Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(4);
@@ -97,7 +97,7 @@ impl Content {
                 buffer: Vec::with_capacity(CHUNK),
                 sent,
             };
-            if let Err(error) = content.write(&names, &send, &mut out)
+            if let Err(error) = content.write(&names, &wanted, &mut out)
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
                 // The receiver may be gone as well; then nobody is left to be told.

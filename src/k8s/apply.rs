@@ -65,7 +65,7 @@ impl Default for ApplyOptions<'_> {
         Self {
             known: None,
             dry_run: false,
-            within: Duration::from_secs(60),
+            within: Duration::from_mins(1),
         }
     }
 }
@@ -279,7 +279,7 @@ fn may_recreate(reference: &ObjectRef, error: &K8sError) -> bool {
     status.code == 422 && immutable && replaceable
 }
 
-/// A StatefulSet's pods and claims stay and are adopted by its successor; everything else takes its pods along.
+/// A `StatefulSet`'s pods and claims stay and are adopted by its successor; everything else takes its pods along.
 fn heirs(reference: &ObjectRef) -> Propagation {
     if reference.kind == "StatefulSet" {
         Propagation::Orphan

@@ -39,7 +39,7 @@ impl Default for DeleteOptions {
     fn default() -> Self {
         Self {
             propagation: Propagation::Foreground,
-            wait: Some(Duration::from_secs(120)),
+            wait: Some(Duration::from_mins(2)),
             grace_seconds: None,
         }
     }

@@ -99,11 +99,11 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         && let Some(line) = evidence.log.iter().rev().find(|line| line.contains("rejected:"))
     {
         cause = Cause::ListenerRejected;
-        message = line
+        let reason = line
             .split_once("rejected:")
             .map_or(line.as_str(), |(_, why)| why)
-            .trim()
-            .to_owned();
+            .trim();
+        reason.clone_into(&mut message);
     }
     let service = service(evidence, &suspicion);
     Diagnosis {

@@ -109,7 +109,7 @@ pub enum K8sError {
     #[error("{target} is not ready {when}: {diagnosis}")]
     NotReady {
         /// What was waited for.
-        target: ObjectRef,
+        target: Box<ObjectRef>,
         /// `after 120 s` or `and will not be`.
         when: String,
         /// Why.

@@ -109,7 +109,7 @@ impl View {
     async fn not_ready(&self, target: &ObjectRef, when: String) -> K8sError {
         let diagnosis = Box::new(self.diagnose(target).await);
         K8sError::NotReady {
-            target: target.clone(),
+            target: Box::new(target.clone()),
             when,
             diagnosis,
         }
@@ -165,7 +165,7 @@ pub async fn wait_for(
                 next: format!("kubectl describe {}", target.kubectl()),
             });
             return Err(K8sError::NotReady {
-                target: target.clone(),
+                target: Box::new(target.clone()),
                 when: format!("after {} s", within.as_secs()),
                 diagnosis,
             });

@@ -111,7 +111,7 @@ fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
                     found.push(suspicion(Cause::MountFailed, None, message, 20));
                 }
                 Some("FailedCreatePodSandBox") => {
-                    found.push(suspicion(Cause::SandboxFailed, None, message, 20))
+                    found.push(suspicion(Cause::SandboxFailed, None, message, 20));
                 }
                 _ => {}
             }

@@ -208,7 +208,7 @@ impl View {
             .clone()
     }
 
-    /// How far a workload, pod or service is. Kinds that become nothing (a ConfigMap) are ready by being there.
+    /// How far a workload, pod or service is. Kinds that become nothing (a `ConfigMap`) are ready by being there.
     pub fn readiness(&self, target: &ObjectRef) -> Readiness {
         let absent = || Readiness::Waiting("not there yet".to_owned());
         match target.kind.as_str() {
@@ -283,7 +283,7 @@ impl View {
         everything(&self.pods)
     }
 
-    /// Events about a workload, its ReplicaSets and the given pods.
+    /// Events about a workload, its `ReplicaSet`s and the given pods.
     pub fn events_about(&self, target: &ObjectRef, pods: &[Arc<Pod>]) -> Vec<Arc<Event>> {
         let mut names = vec![(target.kind.clone(), target.name.clone())];
         if target.kind == "Deployment" {
@@ -296,11 +296,11 @@ impl View {
         let mut events = everything(&self.events);
         events.retain(|event| {
             let about = &event.involved_object;
-            let named = names
+            let by_name = names
                 .iter()
                 .any(|(kind, name)| about.kind.as_ref() == Some(kind) && about.name.as_ref() == Some(name));
             let of_pod = about.uid.is_some() && pods.iter().any(|p| p.metadata.uid == about.uid);
-            event.metadata.namespace == target.namespace && (named || of_pod)
+            event.metadata.namespace == target.namespace && (by_name || of_pod)
         });
         events
     }
