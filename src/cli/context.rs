@@ -1,13 +1,18 @@
 //! What a verb works with: the global flags, the workspace, the reporter, questions to the user, stdout.
 
-use std::cell::OnceCell;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use etcetera::BaseStrategy as _;
 
 use super::consent::{self, Answers};
 use super::globals::Globals;
+use super::workspace::Loaded;
 use super::{output, runtime};
-use crate::failure::Failure;
+use crate::failure::{Failure, Family, Plain};
+use crate::profile::Profile;
 use crate::report::{Palette, Progress, Reporter, Screen};
 
 /// One run of vadev. Everything in it is made when it is first asked for.
@@ -15,7 +20,8 @@ pub struct Context {
     globals: Globals,
     no_color: Option<String>,
     answers: Answers,
-    screen: OnceCell<Screen>,
+    screen: OnceLock<Screen>,
+    loaded: OnceLock<Loaded>,
 }
 
 impl Context {
@@ -26,13 +32,35 @@ impl Context {
             globals,
             no_color: std::env::var("NO_COLOR").ok(),
             answers,
-            screen: OnceCell::new(),
+            screen: OnceLock::new(),
+            loaded: OnceLock::new(),
         }
     }
 
     /// The global flags.
     pub fn globals(&self) -> &Globals {
         &self.globals
+    }
+
+    /// The workspace with catalog and profiles, read once.
+    pub fn loaded(&self) -> Result<&Loaded, Failure> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let here = std::env::current_dir().map_err(|error| {
+            Plain::new(
+                Family::Environment,
+                format!("cannot tell the current folder: {error}"),
+            )
+            .with_hint("change to a folder that exists")
+        })?;
+        let loaded = Loaded::open(self.globals.file.as_deref(), &here)?;
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// The profile `name`, else the one of `-p`, of the workspace, or `dev`.
+    pub fn profile(&self, name: Option<&str>) -> Result<&Profile, Failure> {
+        self.loaded()?.profile(name.or(self.globals.profile.as_deref()))
     }
 
     /// Colour on stdout.
@@ -93,6 +121,11 @@ impl Context {
         }
     }
 
+    /// Like [`Context::consent`], for rooms that have an error of their own for a refusal.
+    pub fn agrees(&self, question: &str) -> bool {
+        self.consent(question).unwrap_or(false)
+    }
+
     /// Like [`Context::consent`], with a no as a failure: for what makes no sense without it.
     pub fn insist(&self, question: &str) -> Result<(), Failure> {
         if self.consent(question)? {
@@ -106,4 +139,16 @@ impl Context {
     pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         runtime::block_on(work)
     }
+}
+
+/// vadev's cache folder.
+pub fn cache_folder() -> Result<PathBuf, Failure> {
+    let base = etcetera::choose_base_strategy().map_err(|error| {
+        Plain::new(
+            Family::Environment,
+            format!("there is no home folder to keep the cache in: {error}"),
+        )
+        .with_hint("set HOME or XDG_CACHE_HOME")
+    })?;
+    Ok(base.cache_dir().join("vadev"))
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::ArgAction;
 use clap::builder::FalseyValueParser;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete;
 use crate::report::{Color, Progress};
 
 /// The global flags, each with its environment variable.
@@ -23,12 +25,8 @@ pub struct Globals {
     pub file: Option<PathBuf>,
     /// Profile: minimal, dev, or one of your own
     #[arg(
-        short,
-        long,
-        global = true,
-        env = "VADEV_PROFILE",
-        hide_env = true,
-        value_name = "PROFILE"
+        short, long, global = true, env = "VADEV_PROFILE", hide_env = true, value_name = "PROFILE",
+        add = ArgValueCompleter::new(complete::profiles)
     )]
     pub profile: Option<String>,
     /// Use this kubeconfig context instead of a kind cluster of vadev's own

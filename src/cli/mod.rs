@@ -3,12 +3,15 @@
 //! Nothing here starts a runtime, a thread or a connection before a verb asks its [`Context`] for it, so that `--version`
 //! and completions answer at once.
 
+mod complete;
 mod consent;
 mod context;
 mod globals;
 mod output;
+mod ports;
 mod runtime;
-mod suggest;
+mod selecting;
+mod workspace;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -75,6 +78,9 @@ macro_rules! verbs {
 
 // In the order of the help.
 verbs! {
+    doctor::Doctor,
+    render::Render,
+    profile::Profile,
     schema::Schema,
     completions::Completions,
 }

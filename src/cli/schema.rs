@@ -1,14 +1,15 @@
 use schemars::{Schema as JsonSchema, schema_for};
 
 use super::{Context, Run, output};
-use crate::catalog::{Infrastructure, Service};
+use crate::catalog::{Infrastructure, MeshEntry, Service};
 use crate::failure::Failure;
+use crate::profile::{Profile, Workspace};
 
 /// Print the JSON Schema of a kind of file, for editors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    vadev schema                                      every kind in one document, chosen by `kind`\n  \
-    vadev schema service > service.schema.json")]
+    vadev schema                                      every kind in one document\n  \
+    vadev schema workspace > vadev.schema.json")]
 pub struct Schema {
     /// The kind of file; without it: all of them
     #[arg(value_enum)]
@@ -21,6 +22,12 @@ enum Kind {
     Service,
     /// `profiles/catalog/infrastructure/*.yaml`
     Infrastructure,
+    /// `profiles/catalog/mesh/*.yaml`
+    Mesh,
+    /// `profiles/*.yaml`
+    Profile,
+    /// `vadev.yaml`
+    Workspace,
 }
 
 impl Kind {
@@ -28,6 +35,9 @@ impl Kind {
         match self {
             Self::Service => schema_for!(Service),
             Self::Infrastructure => schema_for!(Infrastructure),
+            Self::Mesh => schema_for!(MeshEntry),
+            Self::Profile => schema_for!(Profile),
+            Self::Workspace => schema_for!(Workspace),
         }
     }
 }

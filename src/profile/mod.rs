@@ -13,7 +13,7 @@ mod size;
 pub mod stack;
 pub mod workspace;
 
-pub use builtin::builtin_profiles;
+pub use builtin::{builtin_profiles, load_profiles};
 pub use capacity::{Capacity, TooSmall};
 pub use profile::Profile;
 pub use resolve::resolve;

@@ -16,6 +16,7 @@ mod image;
 mod list;
 #[cfg(test)]
 mod live;
+pub mod machine;
 pub mod process;
 mod prune;
 pub mod pulse;

@@ -1,0 +1,74 @@
+//! Names that a shell completes: services, systems, groups and profiles. They are read from names of embedded files, not
+//! from their content, because a completion has ten milliseconds.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use clap_complete::engine::CompletionCandidate;
+
+use crate::catalog::{Group, NamedText, embedded_files, embedded_profiles};
+
+/// Profiles beginning with what was typed.
+pub fn profiles(typed: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(typed, stems(embedded_profiles(), ""))
+}
+
+/// Services beginning with what was typed.
+pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(typed, stems(embedded_files(), "/services/"))
+}
+
+/// Services, systems and groups beginning with what was typed.
+pub fn components(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let groups = [
+        Group::CoreStorage,
+        Group::SearchAnalytics,
+        Group::Messaging,
+        Group::ObjectStorage,
+        Group::Monitoring,
+    ];
+    let mut names = stems(embedded_files(), "/services/");
+    names.extend(stems(embedded_files(), "/infrastructure/"));
+    names.extend(groups.iter().map(|group| group.name().to_owned()));
+    names.extend(["services", "infrastructure"].map(str::to_owned));
+    beginning(typed, names)
+}
+
+fn stems(files: Vec<NamedText>, folder: &str) -> Vec<String> {
+    let names = files
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.contains(folder));
+    names
+        .filter_map(|name| Some(Path::new(&name).file_stem()?.to_str()?.to_owned()))
+        .collect()
+}
+
+fn beginning(typed: &OsStr, names: Vec<String>) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(typed.as_ref()))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(candidates: &[CompletionCandidate]) -> Vec<&str> {
+        candidates
+            .iter()
+            .filter_map(|candidate| candidate.get_value().to_str())
+            .collect()
+    }
+
+    #[test]
+    fn completes_what_the_catalog_has() {
+        assert_eq!(names(&services(OsStr::new("agent"))), ["agent-engine"]);
+        assert_eq!(services(OsStr::new("")).len(), 14);
+        assert_eq!(names(&components(OsStr::new("mes"))), ["messaging"]);
+        assert!(names(&profiles(OsStr::new(""))).contains(&"dev"));
+    }
+}

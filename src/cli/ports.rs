@@ -1,0 +1,140 @@
+//! What is fixed when a cluster is made: its ports on this machine and its nodes. Chosen once by flags, then remembered in
+//! the state folder, so that later commands need no flags to find it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Family, Plain};
+
+/// The file in the state folder.
+const FILE: &str = "cluster.json";
+
+/// Flags for the shape of the cluster.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct Ports {
+    /// Port on 127.0.0.1 for http; default: 8080, or what the cluster has
+    #[arg(long, value_name = "PORT", env = "VADEV_HTTP_PORT", hide_env = true,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: Option<u16>,
+    /// Port on 127.0.0.1 for https; default: 8443, or what the cluster has
+    #[arg(long, value_name = "PORT", env = "VADEV_HTTPS_PORT", hide_env = true,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    https_port: Option<u16>,
+}
+
+/// A cluster's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Shape {
+    /// Port on 127.0.0.1 for http.
+    pub http_port: u16,
+    /// Port on 127.0.0.1 for https.
+    pub https_port: u16,
+    /// Nodes, the control plane among them.
+    pub nodes: u32,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            http_port: 8080,
+            https_port: 8443,
+            nodes: 1,
+        }
+    }
+}
+
+impl Ports {
+    /// The flags over what `state` remembers over the defaults.
+    pub fn shape(self, nodes: Option<u32>, state: &Path) -> Result<Shape, Failure> {
+        let kept = Shape::remembered(state)?;
+        let shape = Shape {
+            http_port: self.http_port.unwrap_or(kept.http_port),
+            https_port: self.https_port.unwrap_or(kept.https_port),
+            nodes: nodes.unwrap_or(kept.nodes),
+        };
+        if shape.http_port == shape.https_port {
+            let message = format!("http and https cannot both have port {}", shape.http_port);
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint("give --https-port another number")
+                .into());
+        }
+        Ok(shape)
+    }
+}
+
+impl Shape {
+    fn remembered(state: &Path) -> Result<Self, Failure> {
+        let file = state.join(FILE);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other.map_err(|error| trouble("read", &file, &error))?,
+        };
+        serde_json::from_str(&text).map_err(|error| trouble("understand", &file, &error))
+    }
+
+    /// Remembers it for later commands. Whole or not at all, also when the process is killed.
+    pub fn remember(&self, state: &Path) -> Result<(), Failure> {
+        let file = state.join(FILE);
+        let write = || -> io::Result<()> {
+            let mut draft = tempfile::NamedTempFile::new_in(state)?;
+            io::Write::write_all(&mut draft, &serde_json::to_vec(self)?)?;
+            draft.persist(&file)?;
+            Ok(())
+        };
+        write().map_err(|error| trouble("write", &file, &error))
+    }
+}
+
+fn trouble(action: &str, file: &Path, error: &dyn std::error::Error) -> Failure {
+    Plain::new(
+        Family::Environment,
+        format!("cannot {action} {}: {error}", file.display()),
+    )
+    .with_hint("check its permissions, or remove it and give --http-port and --https-port again")
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_over_memory_over_defaults() {
+        let state = tempfile::tempdir().unwrap();
+        let none = Ports::default();
+        assert_eq!(none.shape(None, state.path()).unwrap(), Shape::default());
+        let chosen = Ports {
+            http_port: Some(9080),
+            https_port: None,
+        };
+        chosen
+            .shape(Some(3), state.path())
+            .unwrap()
+            .remember(state.path())
+            .unwrap();
+        let later = none.shape(None, state.path()).unwrap();
+        assert_eq!(
+            later,
+            Shape {
+                http_port: 9080,
+                https_port: 8443,
+                nodes: 3
+            }
+        );
+        let same = Ports {
+            http_port: Some(8443),
+            https_port: None,
+        };
+        assert_eq!(
+            same.shape(None, state.path()).unwrap_err().family(),
+            Family::Usage
+        );
+        fs::write(state.path().join(FILE), "{").unwrap();
+        assert!(none.shape(None, state.path()).unwrap_err().hint().is_some());
+    }
+}

@@ -1,0 +1,341 @@
+use serde::Serialize;
+
+use super::output::{Format, OutputArgs};
+use super::{Context, Run};
+use crate::catalog::service::Amount;
+use crate::failure::Failure;
+use crate::profile::stack::{Figure, Stack};
+use crate::profile::{Capacity, Profile as Definition, Selection, resolve};
+use crate::report::Table;
+use crate::supply::machine;
+
+/// Look at profiles: what they contain and how large they become on this machine
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Profile {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the profiles, and whether each fits this machine
+    #[command(after_help = "Example:\n  vadev profile list")]
+    List(OutputArgs),
+    /// Show what a profile runs, with the figures it takes on this machine
+    #[command(after_help = "Examples:\n  vadev profile show dev\n  vadev profile show minimal -o json")]
+    Show(Named),
+    /// Show every figure that differs from production, with the rule it came from
+    #[command(after_help = "Example:\n  vadev profile explain dev | grep nacos")]
+    Explain(Named),
+    /// Show how one profile differs from another
+    #[command(after_help = "Example:\n  vadev profile diff minimal dev")]
+    Diff(Diff),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The profile; without it: the one that `up` would take
+    #[arg(value_name = "PROFILE")]
+    name: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct Diff {
+    /// The profile to start from
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// The profile to compare with it
+    #[arg(value_name = "TO")]
+    to: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Profile {
+    fn format(&self) -> Format {
+        match &self.verb {
+            Verb::List(output) => output.output,
+            Verb::Show(named) | Verb::Explain(named) => named.output.output,
+            Verb::Diff(diff) => diff.output.output,
+        }
+    }
+}
+
+impl Run for Profile {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        match &self.verb {
+            Verb::List(output) => list(context, output.output),
+            Verb::Show(named) => show(context, named),
+            Verb::Explain(named) => explain(context, named),
+            Verb::Diff(diff) => difference(context, diff),
+        }
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.format().machine_readable()
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    summary: String,
+    services: usize,
+    systems: usize,
+    requests: Amount,
+    /// Whether it fits this machine; absent where the machine's size is not known.
+    fits: Option<bool>,
+}
+
+fn sized(context: &Context, profile: &Definition) -> Result<Stack, Failure> {
+    let loaded = context.loaded()?;
+    let host = machine::of_host();
+    Ok(resolve(
+        &loaded.catalog,
+        profile,
+        &loaded.workspace,
+        &Selection::default(),
+        host,
+    )?)
+}
+
+fn list(context: &Context, format: Format) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for profile in context.loaded()?.profiles.values() {
+        let stack = sized(context, profile)?;
+        let capacity = machine::of_host().map(|host| Capacity::of(&stack, host, false));
+        rows.push(Row {
+            name: profile.name.clone(),
+            summary: profile.summary.clone(),
+            services: stack.services.len(),
+            systems: stack.infrastructure.len(),
+            requests: capacity
+                .as_ref()
+                .map_or_else(|| stack.requested(), |capacity| capacity.needed),
+            fits: capacity.map(|capacity| capacity.fits()),
+        });
+    }
+    let palette = context.stdout_palette();
+    let table = |_| {
+        let mut table = Table::new([
+            "profile", "services", "systems", "cpu", "memory", "fits", "summary",
+        ]);
+        for row in &rows {
+            table.row([
+                row.name.clone(),
+                row.services.to_string(),
+                row.systems.to_string(),
+                row.requests.cpu.to_string(),
+                mebibytes(row.requests),
+                match row.fits {
+                    Some(true) => palette.green("yes"),
+                    Some(false) => palette.red("no"),
+                    None => palette.dim("?"),
+                },
+                row.summary.clone(),
+            ]);
+        }
+        table.render(palette)
+    };
+    context.print(&format.text(&rows, table)?)
+}
+
+fn show(context: &Context, named: &Named) -> Result<(), Failure> {
+    let stack = sized(context, context.profile(named.name.as_deref())?)?;
+    let palette = context.stdout_palette();
+    let table = |wide| {
+        let mut table = Table::new([
+            "component",
+            "kind",
+            "replicas",
+            "cpu",
+            "memory",
+            "limit",
+            "without",
+        ]);
+        for system in &stack.infrastructure {
+            for (name, size) in &system.sizes {
+                table.row([
+                    name.clone(),
+                    system.infrastructure.group.name().to_owned(),
+                    size.replicas.to_string(),
+                    size.resources.requests.cpu.to_string(),
+                    mebibytes(size.resources.requests),
+                    mebibytes(size.resources.limits),
+                ]);
+            }
+        }
+        for sized in &stack.services {
+            table.row([
+                sized.service.name.clone(),
+                sized.service.language.name().to_owned(),
+                sized.replicas.to_string(),
+                sized.resources.requests.cpu.to_string(),
+                mebibytes(sized.resources.requests),
+                mebibytes(sized.resources.limits),
+                sized.absent.join(", "),
+            ]);
+        }
+        let mut text = table.render(palette);
+        if let Some(host) = machine::of_host() {
+            let capacity = Capacity::of(&stack, host, false);
+            let rows = capacity.table();
+            let shown = if wide {
+                &rows[..]
+            } else {
+                &rows[rows.len().saturating_sub(2)..]
+            };
+            text = text + "\n" + &shown.join("\n") + "\n";
+        }
+        if wide && !stack.left_out.is_empty() {
+            let mut left = Table::new(["left out", "because"]);
+            for one in &stack.left_out {
+                left.row([&one.name, &one.reason].map(String::clone));
+            }
+            text = text + "\n" + &left.render(palette);
+        }
+        text
+    };
+    context.print(&named.output.output.text(&stack, table)?)
+}
+
+fn explain(context: &Context, named: &Named) -> Result<(), Failure> {
+    let stack = sized(context, context.profile(named.name.as_deref())?)?;
+    let palette = context.stdout_palette();
+    let table = |_| figures(&stack.figures).render(palette);
+    context.print(&named.output.output.text(&stack.figures, table)?)
+}
+
+fn figures(figures: &[Figure]) -> Table {
+    let mut table = Table::new(["component", "field", "production", "here", "rule"]);
+    for figure in figures {
+        let Figure {
+            component,
+            field,
+            production,
+            value,
+            rule,
+        } = figure;
+        table.row([component, field, production, value, rule].map(String::clone));
+    }
+    table
+}
+
+/// One difference between two profiles.
+#[derive(Debug, PartialEq, Serialize)]
+struct Change {
+    component: String,
+    field: &'static str,
+    from: String,
+    to: String,
+}
+
+fn difference(context: &Context, diff: &Diff) -> Result<(), Failure> {
+    let facts = |name: &str| Ok::<_, Failure>(facts(&sized(context, context.profile(Some(name))?)?));
+    let changes = changes(&facts(&diff.from)?, &facts(&diff.to)?);
+    let palette = context.stdout_palette();
+    let table = |_| {
+        let mut table = Table::new(["component", "field", &diff.from, &diff.to]);
+        for change in &changes {
+            table.row([
+                change.component.clone(),
+                change.field.to_owned(),
+                change.from.clone(),
+                change.to.clone(),
+            ]);
+        }
+        table.render(palette)
+    };
+    context.print(&diff.output.output.text(&changes, table)?)
+}
+
+type Facts = Vec<(String, [(&'static str, String); 5])>;
+
+/// What is compared: presence, replicas and resources of each workload and service.
+fn facts(stack: &Stack) -> Facts {
+    let systems = stack.infrastructure.iter().flat_map(|system| &system.sizes);
+    let systems = systems.map(|(name, size)| (name.clone(), size.replicas, size.resources));
+    let services = stack
+        .services
+        .iter()
+        .map(|one| (one.service.name.clone(), one.replicas, one.resources));
+    let all = systems.chain(services).map(|(name, replicas, resources)| {
+        let fields = [
+            ("replicas", replicas.to_string()),
+            ("requests.cpu", resources.requests.cpu.to_string()),
+            ("requests.memory", mebibytes(resources.requests)),
+            ("limits.cpu", resources.limits.cpu.to_string()),
+            ("limits.memory", mebibytes(resources.limits)),
+        ];
+        (name, fields)
+    });
+    all.collect()
+}
+
+fn changes(from: &Facts, to: &Facts) -> Vec<Change> {
+    let present = |component: &str, from: &str, to: &str| Change {
+        component: component.to_owned(),
+        field: "present",
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    let mut changes = Vec::new();
+    for (name, before) in from {
+        let Some((_, after)) = to.iter().find(|(other, _)| other == name) else {
+            changes.push(present(name, "yes", "no"));
+            continue;
+        };
+        let pairs = before.iter().zip(after).filter(|(before, after)| before != after);
+        changes.extend(pairs.map(|((field, from), (_, to))| Change {
+            component: name.clone(),
+            field,
+            from: from.clone(),
+            to: to.clone(),
+        }));
+    }
+    let added = to
+        .iter()
+        .filter(|(name, _)| !from.iter().any(|(other, _)| other == name));
+    changes.extend(added.map(|(name, _)| present(name, "no", "yes")));
+    changes
+}
+
+fn mebibytes(amount: Amount) -> String {
+    format!("{} MiB", amount.memory.as_mib())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(name: &str, replicas: &str) -> (String, [(&'static str, String); 5]) {
+        let same = |field| (field, "1".to_owned());
+        (
+            name.to_owned(),
+            [
+                ("replicas", replicas.to_owned()),
+                same("a"),
+                same("b"),
+                same("c"),
+                same("d"),
+            ],
+        )
+    }
+
+    #[test]
+    fn differences_are_named_once() {
+        let changes = changes(
+            &vec![fact("a", "1"), fact("b", "1")],
+            &vec![fact("b", "2"), fact("c", "1")],
+        );
+        let told: Vec<_> = changes
+            .iter()
+            .map(|c| format!("{} {} {} {}", c.component, c.field, c.from, c.to))
+            .collect();
+        assert_eq!(told, ["a present yes no", "b replicas 1 2", "c present no yes"]);
+    }
+}
