@@ -7,6 +7,7 @@ use crate::failure::{Diagnose, Family};
 
 /// A failure as `-o json` prints it on stderr, inside `{"error": …}`. A stable format.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Record<'a> {
     family: Family,
     exit_code: u8,
@@ -17,6 +18,12 @@ struct Record<'a> {
     details: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+}
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    error: Record<'a>,
 }
 
 /// The errors below this one whose text the message does not already tell.
@@ -57,7 +64,7 @@ pub fn text(failure: &dyn Diagnose, palette: Palette) -> String {
 
 /// One JSON object on one line, ended by a newline.
 pub fn json(failure: &dyn Diagnose) -> String {
-    let record = Record {
+    let error = Record {
         family: failure.family(),
         exit_code: failure.family().exit_code(),
         message: &failure.to_string(),
@@ -65,7 +72,8 @@ pub fn json(failure: &dyn Diagnose) -> String {
         details: failure.details(),
         hint: failure.hint(),
     };
-    serde_json::json!({ "error": record }).to_string() + "\n"
+    // Texts and a number only: it can't fail, and if it did the text would still be there.
+    serde_json::to_string(&Document { error }).unwrap_or_else(|_| failure.to_string()) + "\n"
 }
 
 #[cfg(test)]
@@ -94,8 +102,8 @@ mod tests {
         );
         assert_eq!(
             json(&failure),
-            "{\"error\":{\"details\":[\"0/1 nodes available\"],\"exit_code\":7,\"family\":\"timeout\",\
-             \"hint\":\"vadev status postgres\",\"message\":\"postgres is not ready after 300 s\"}}\n"
+            "{\"error\":{\"family\":\"timeout\",\"exitCode\":7,\"message\":\"postgres is not ready after 300 s\",\
+             \"details\":[\"0/1 nodes available\"],\"hint\":\"vadev status postgres\"}}\n"
         );
     }
 
