@@ -1,6 +1,7 @@
 //! Questions to the user. Asked only where somebody can answer; `--yes` answers them all.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::{Failure, Family, Plain};
 use crate::report::Palette;
@@ -27,13 +28,37 @@ impl Answers {
     }
 }
 
+/// Whether a question is open. A thread that waits for a line cannot be cancelled, so Ctrl+C then ends the process.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a question is open.
+pub fn is_asking() -> bool {
+    ASKING.load(Ordering::Relaxed)
+}
+
+/// Asks on this process's terminal; also from within async work.
+pub fn ask_on_terminal(question: &str, palette: Palette) -> io::Result<bool> {
+    let wait = || {
+        ASKING.store(true, Ordering::Relaxed);
+        let answer = ask(question, palette, &mut io::stdin().lock(), &mut io::stderr());
+        ASKING.store(false, Ordering::Relaxed);
+        answer
+    };
+    // Other tasks of this worker thread move to another one while the person thinks.
+    if tokio::runtime::Handle::try_current().is_ok() {
+        tokio::task::block_in_place(wait)
+    } else {
+        wait()
+    }
+}
+
 /// Asks until the answer is clear; an empty answer and the end of input mean no.
 pub fn ask(
     question: &str,
     palette: Palette,
     input: &mut impl BufRead,
     out: &mut impl Write,
-) -> std::io::Result<bool> {
+) -> io::Result<bool> {
     loop {
         write!(out, "{} {question} [y/N] ", palette.cyan("?"))?;
         out.flush()?;

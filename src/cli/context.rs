@@ -2,10 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
-use std::sync::OnceLock;
-
-use etcetera::BaseStrategy as _;
+use std::sync::{Arc, OnceLock};
 
 use super::consent::{self, Answers};
 use super::globals::Globals;
@@ -16,7 +13,10 @@ use crate::profile::Profile;
 use crate::report::{Palette, Progress, Reporter, Screen};
 
 /// One run of vadev. Everything in it is made when it is first asked for.
-pub struct Context {
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
     globals: Globals,
     no_color: Option<String>,
     answers: Answers,
@@ -28,23 +28,23 @@ impl Context {
     /// For these global flags, this process's streams and environment.
     pub fn new(globals: Globals) -> Self {
         let answers = Answers::decide(globals.yes, &io::stdin());
-        Self {
+        Self(Arc::new(Inner {
             globals,
             no_color: std::env::var("NO_COLOR").ok(),
             answers,
             screen: OnceLock::new(),
             loaded: OnceLock::new(),
-        }
+        }))
     }
 
     /// The global flags.
     pub fn globals(&self) -> &Globals {
-        &self.globals
+        &self.0.globals
     }
 
     /// The workspace with catalog and profiles, read once.
     pub fn loaded(&self) -> Result<&Loaded, Failure> {
-        if let Some(loaded) = self.loaded.get() {
+        if let Some(loaded) = self.0.loaded.get() {
             return Ok(loaded);
         }
         let here = std::env::current_dir().map_err(|error| {
@@ -54,33 +54,33 @@ impl Context {
             )
             .with_hint("change to a folder that exists")
         })?;
-        let loaded = Loaded::open(self.globals.file.as_deref(), &here)?;
-        Ok(self.loaded.get_or_init(|| loaded))
+        let loaded = Loaded::open(self.0.globals.file.as_deref(), &here)?;
+        Ok(self.0.loaded.get_or_init(|| loaded))
     }
 
     /// The profile `name`, else the one of `-p`, of the workspace, or `dev`.
     pub fn profile(&self, name: Option<&str>) -> Result<&Profile, Failure> {
-        self.loaded()?.profile(name.or(self.globals.profile.as_deref()))
+        self.loaded()?.profile(name.or(self.0.globals.profile.as_deref()))
     }
 
     /// Colour on stdout.
     pub fn stdout_palette(&self) -> Palette {
-        Palette::decide(self.globals.color, &io::stdout(), self.no_color.as_deref())
+        Palette::decide(self.0.globals.color, &io::stdout(), self.0.no_color.as_deref())
     }
 
     /// Colour on stderr.
     pub fn stderr_palette(&self) -> Palette {
-        Palette::decide(self.globals.color, &io::stderr(), self.no_color.as_deref())
+        Palette::decide(self.0.globals.color, &io::stderr(), self.0.no_color.as_deref())
     }
 
     fn screen(&self) -> &Screen {
-        self.screen.get_or_init(|| {
-            let progress = if self.globals.quiet {
+        self.0.screen.get_or_init(|| {
+            let progress = if self.0.globals.quiet {
                 Progress::Quiet
             } else {
-                self.globals.progress
+                self.0.globals.progress
             };
-            Screen::open(progress, self.stderr_palette(), self.globals.verbose)
+            Screen::open(progress, self.stderr_palette(), self.0.globals.verbose)
         })
     }
 
@@ -91,14 +91,14 @@ impl Context {
 
     /// Ends the drawing of progress.
     pub fn close(&self) {
-        if let Some(screen) = self.screen.get() {
+        if let Some(screen) = self.0.screen.get() {
             screen.close();
         }
     }
 
     /// Writes data to stdout, above whatever is being drawn.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
-        match self.screen.get() {
+        match self.0.screen.get() {
             Some(screen) => screen.suspend(|| output::write(text)),
             None => output::write(text),
         }
@@ -106,18 +106,13 @@ impl Context {
 
     /// Asks the user; without `--yes` and without a terminal it is a refusal that says what would have been asked.
     pub fn consent(&self, question: &str) -> Result<bool, Failure> {
-        let ask = || {
-            consent::ask(
-                question,
-                self.stderr_palette(),
-                &mut io::stdin().lock(),
-                &mut io::stderr(),
-            )
-        };
-        match self.answers {
+        match self.0.answers {
             Answers::Yes => Ok(true),
             Answers::Nobody => Err(consent::nobody(question)),
-            Answers::Person => self.screen().suspend(ask).map_err(|_| consent::nobody(question)),
+            Answers::Person => {
+                let ask = || consent::ask_on_terminal(question, self.stderr_palette());
+                self.screen().suspend(ask).map_err(|_| consent::nobody(question))
+            }
         }
     }
 
@@ -139,16 +134,4 @@ impl Context {
     pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         runtime::block_on(work)
     }
-}
-
-/// vadev's cache folder.
-pub fn cache_folder() -> Result<PathBuf, Failure> {
-    let base = etcetera::choose_base_strategy().map_err(|error| {
-        Plain::new(
-            Family::Environment,
-            format!("there is no home folder to keep the cache in: {error}"),
-        )
-        .with_hint("set HOME or XDG_CACHE_HOME")
-    })?;
-    Ok(base.cache_dir().join("vadev"))
 }

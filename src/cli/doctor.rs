@@ -2,6 +2,7 @@ use clap::ArgAction;
 use serde::Serialize;
 
 use super::output::OutputArgs;
+use super::platform::Sources;
 use super::ports::Ports;
 use super::{Context, Run};
 use crate::failure::{Failure, Family, Plain};
@@ -9,8 +10,8 @@ use crate::supply::doctor::{self, Fix, Options, Report, State, default_kubeconfi
 use crate::supply::engine::EngineOptions;
 use crate::supply::tools::Version;
 
-/// The release that the node image carries.
-const KUBERNETES: Version = Version::new(1, 34, 4);
+/// The recipe whose version is the Kubernetes release that runs.
+const NODE: &str = "node";
 
 /// Look this machine over before anything is started, and mend what can be mended
 #[derive(Debug, clap::Args)]
@@ -44,11 +45,19 @@ impl Run for Doctor {
         let engine = EngineOptions::new(&consent);
         let loaded = context.loaded()?;
         let shape = self.ports.shape(None, &loaded.state())?;
+        let supply = context.supply(&Sources::default())?;
+        let node = supply.book().recipe(NODE)?;
+        let kubernetes = Version::find(&node.version).ok_or_else(|| {
+            Plain::new(
+                Family::Internal,
+                format!("the recipe {NODE} has no version but `{}`", node.version),
+            )
+        })?;
         let options = Options {
             cluster: format!("vadev-{}", loaded.workspace.name),
             ports: vec![shape.http_port, shape.https_port],
-            kubernetes: KUBERNETES,
-            cache: super::context::cache_folder()?,
+            kubernetes,
+            cache: supply.cache().root().to_owned(),
             state: engine.state.clone(),
             kubeconfig: default_kubeconfig(),
         };

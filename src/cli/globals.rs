@@ -29,15 +29,6 @@ pub struct Globals {
         add = ArgValueCompleter::new(complete::profiles)
     )]
     pub profile: Option<String>,
-    /// Use this kubeconfig context instead of a kind cluster of vadev's own
-    #[arg(
-        long,
-        global = true,
-        env = "VADEV_CONTEXT",
-        hide_env = true,
-        value_name = "NAME"
-    )]
-    pub context: Option<String>,
     /// Answer every question with yes
     #[arg(
         short, long, global = true, env = "VADEV_YES", hide_env = true,

@@ -8,6 +8,7 @@ mod consent;
 mod context;
 mod globals;
 mod output;
+mod platform;
 mod ports;
 mod runtime;
 mod selecting;
@@ -80,6 +81,8 @@ macro_rules! verbs {
 verbs! {
     doctor::Doctor,
     render::Render,
+    supply::Supply,
+    bundle::Bundle,
     profile::Profile,
     schema::Schema,
     completions::Completions,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use super::consent;
 use crate::failure::{Failure, Family, Plain};
 
 /// How long tasks that cannot be cancelled (a blocking write) may go on after the end.
@@ -38,6 +39,9 @@ fn watch(runtime: &Runtime) -> io::Result<mpsc::Receiver<()>> {
     let mut signals = Signals::listen()?;
     runtime.spawn(async move {
         signals.next().await;
+        if consent::is_asking() {
+            std::process::exit(i32::from(Family::Interrupted.exit_code()));
+        }
         // Nobody listens any more when the work has ended at this moment.
         let _ = tell.send(()).await;
         signals.next().await;

@@ -46,6 +46,8 @@ struct State {
     renderer: Box<dyn Render>,
     out: Box<dyn Write + Send>,
     ticker: Option<JoinHandle<()>>,
+    /// While something else has the terminal: what happened meanwhile.
+    backlog: Option<Vec<Event>>,
     closed: bool,
 }
 
@@ -72,10 +74,15 @@ impl Shared {
 impl Sink for Shared {
     fn emit(&self, event: Event) {
         let mut state = self.lock();
-        if !state.closed {
-            let text = state.renderer.event(&event, self.begun.elapsed());
-            state.write(&text);
+        if state.closed {
+            return;
         }
+        if let Some(backlog) = &mut state.backlog {
+            backlog.push(event);
+            return;
+        }
+        let text = state.renderer.event(&event, self.begun.elapsed());
+        state.write(&text);
     }
 }
 
@@ -102,6 +109,7 @@ impl Screen {
             renderer,
             out,
             ticker: None,
+            backlog: None,
             closed: false,
         };
         let shared = Arc::new(Shared {
@@ -122,12 +130,21 @@ impl Screen {
         Reporter::new(self.0.clone())
     }
 
-    /// Takes the live part away, runs `f` (a prompt, data on stdout), and lets drawing go on afterwards.
+    /// Takes the live part away, runs `f` (a prompt, data on stdout), and lets drawing go on afterwards. Whoever reports
+    /// events meanwhile is not held up.
     pub fn suspend<R>(&self, f: impl FnOnce() -> R) -> R {
-        let mut state = self.0.lock();
-        let text = state.renderer.clear();
-        state.write(&text);
-        f()
+        {
+            let mut state = self.0.lock();
+            let text = state.renderer.clear();
+            state.write(&text);
+            state.backlog.get_or_insert_default();
+        }
+        let result = f();
+        let backlog = self.0.lock().backlog.take();
+        for event in backlog.into_iter().flatten() {
+            self.0.emit(event);
+        }
+        result
     }
 
     /// Ends drawing; events that come later are dropped.
@@ -164,8 +181,10 @@ fn keep_ticking(shared: &Weak<Shared>) {
         if state.closed {
             return;
         }
-        let text = state.renderer.tick(now);
-        state.write(&text);
+        if state.backlog.is_none() {
+            let text = state.renderer.tick(now);
+            state.write(&text);
+        }
     }
 }
 
@@ -199,9 +218,10 @@ mod tests {
         let child = step.child("b", "Do b", None);
         drop(child);
         step.finish(Outcome::Done, "");
+        screen.suspend(|| screen.reporter().note("meanwhile"));
         screen.close();
         screen.reporter().note("too late");
         let text = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "  ✘ Do b  0.0s  interrupted\n✔ Do a  0.0s\n");
+        assert_eq!(text, "  ✘ Do b  0.0s  interrupted\n✔ Do a  0.0s\nmeanwhile\n");
     }
 }
