@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::serve;
+use super::{serve, sync};
 
 const USAGE: &str = "\
 vadev-agent runs inside containers that vadev makes.
 
   vadev-agent serve       answer as a stand-in for a service (configured by VADEV_* variables)
   vadev-agent check [URL] exit 0 when the service in this container answers; for exec probes
+  vadev-agent run --listen ADDRESS --token-file FILE --state DIR --root PATH... [--wait-for-session SECONDS]
+                  -- COMMAND ARGUMENT...
+                          run the container's command and keep its files in step with a workspace
+  vadev-agent install DIR put this program into a folder
   vadev-agent --version
 ";
 
@@ -23,6 +27,9 @@ pub enum Error {
     /// The stand-in service could not run.
     #[error(transparent)]
     Serve(#[from] serve::Error),
+    /// The sync agent could not run.
+    #[error(transparent)]
+    Sync(#[from] sync::Error),
     /// The runtime, standard output or a signal handler could not be had.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -51,6 +58,18 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
         "check" => {
             let url = words.next().map(|word| word.to_string_lossy().into_owned());
             complete(serve::check(url, &|name| std::env::var(name).ok()))??;
+            Ok(ExitCode::SUCCESS)
+        }
+        "run" => {
+            let options = sync::Options::parse(words).map_err(Error::Usage)?;
+            Ok(complete(sync::run(options))??.into())
+        }
+        "install" => {
+            let folder = words
+                .next()
+                .ok_or_else(|| Error::Usage("install: into which folder?".into()))?;
+            let program = sync::install(folder.as_ref())?;
+            writeln!(std::io::stdout(), "{}", program.display())?;
             Ok(ExitCode::SUCCESS)
         }
         "--version" | "-V" => {

@@ -2,10 +2,17 @@
 //! that way, so that its static binary stays a few MB.
 
 mod base64;
+mod client;
 pub mod command;
 pub mod digest;
 #[cfg(feature = "cli")]
 pub mod embedded;
 mod log;
+#[cfg(feature = "cli")]
+pub mod outgoing;
+pub mod protocol;
+#[cfg(feature = "cli")]
+pub mod remote;
 mod scram;
 pub mod serve;
+pub mod sync;

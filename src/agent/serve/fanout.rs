@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::client;
 use super::config::{Dependency, Kind};
+use crate::agent::client;
 
 /// The platform's longest chain of calls is five services long.
 pub const DEEPEST: u32 = 5;

@@ -3,7 +3,6 @@
 //! it is a stand-in.
 
 mod board;
-mod client;
 pub mod config;
 mod fanout;
 mod fault;
@@ -17,7 +16,7 @@ use std::time::Duration;
 use hyper::header::HeaderMap;
 use serde_json::json;
 
-use super::log;
+use super::{client, log};
 pub use config::Config;
 
 /// Why the stand-in cannot run.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::client;
 use super::config::{Dependency, Kind};
+use crate::agent::client;
 
 /// Nacos moved its readiness path with each major version; the newest is tried first.
 const NACOS_PATHS: [&str; 3] = [

@@ -1,0 +1,7 @@
+//! The sync agent as a real process: sessions, changes, restarts, replays, upgrades.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod changes;
+mod harness;
+mod service;
