@@ -198,7 +198,7 @@ impl Command {
 
     /// Like [`Command::output`], with its newest line shown as the step's progress, and a sign of life while it is silent.
     pub async fn run_in(&self, step: &Step) -> Result<Output, ProcessError> {
-        let pulse = Pulse::new(step);
+        let pulse = Pulse::new(step).about(&self.argv());
         pulse.during(self.run(|_, line| pulse.tell(line))).await
     }
 

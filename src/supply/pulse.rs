@@ -39,6 +39,13 @@ impl<'a> Pulse<'a> {
         }
     }
 
+    /// Says what to repeat as long as nothing else is told.
+    #[must_use]
+    pub fn about(self, subject: &str) -> Self {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).message = plain(subject);
+        self
+    }
+
     /// Tells the newest line; shown at once unless one was shown a moment ago, and otherwise by the next beat.
     pub fn tell(&self, line: &str) {
         let line = plain(line);
@@ -74,7 +81,7 @@ impl<'a> Pulse<'a> {
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if state.told.is_some_and(|told| told.elapsed() < SILENCE) {
+        if state.told.unwrap_or(self.begun).elapsed() < SILENCE {
             return;
         }
         state.told = Some(Instant::now());

@@ -1,6 +1,5 @@
 //! The step `preload`: images loaded into the image that was just built, by a container of it.
 
-use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -43,7 +42,6 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
         attach_stderr: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
-        labels: Some(HashMap::from([("app.kubernetes.io/managed-by".to_owned(), "vadev".to_owned())])),
         host_config: Some(HostConfig {
             privileged: Some(true),
             binds: Some(vec![format!("{name}:{}", step.volume)]),
