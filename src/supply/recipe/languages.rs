@@ -113,8 +113,13 @@ fn check_lock(folder: &Path, lock: &str) -> Result<(usize, Vec<String>), SupplyE
 /// `javac` of a few sources.
 pub async fn javac(job: &Job<'_>, javac: &Javac) -> Result<(), Trouble> {
     let libraries = job.path(&javac.classpath)?.join("*");
-    let mut command =
-        Command::new(job.kit.host.javac()?).arg("-cp").arg(libraries).arg("-d").arg(job.path(&javac.to)?).cwd(&job.context);
+    // The images run Java 17, whatever newer compiler the machine has.
+    let mut command = Command::new(job.kit.host.javac()?)
+        .args(["--release", "17", "-cp"])
+        .arg(libraries)
+        .arg("-d")
+        .arg(job.path(&javac.to)?)
+        .cwd(&job.context);
     for source in &javac.sources {
         command = command.arg(job.path(source)?);
     }
