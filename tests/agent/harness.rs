@@ -155,6 +155,11 @@ impl Pod {
         }
     }
 
+    /// Whether the last start was with this content. A start that was cut short at once may not be among them.
+    pub fn ran(&self, version: &str) -> bool {
+        self.starts().last().is_some_and(|last| last == version)
+    }
+
     /// The contents that the service was started with.
     pub fn starts(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("starts")).unwrap_or_default();

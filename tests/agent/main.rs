@@ -4,4 +4,5 @@
 
 mod changes;
 mod harness;
+mod latency;
 mod service;

@@ -72,6 +72,7 @@ pub struct Supervisor {
     starts: u64,
     retry: Duration,
     sessions: usize,
+    waits: bool,
     ending: bool,
 }
 
@@ -98,6 +99,7 @@ impl Supervisor {
             starts,
             retry: FIRST_RETRY,
             sessions: 0,
+            waits: wait.is_some(),
             ending: false,
         };
         if let Some(pid) = adopted {
@@ -139,8 +141,9 @@ impl Supervisor {
 
     fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            // A session that is connected is replaying: it says when it is done.
-            Phase::Waiting { until } => (self.sessions == 0).then_some(*until),
+            // A session that is connected is replaying: it says when it is done. Nobody can keep a service waiting
+            // that was not told to wait.
+            Phase::Waiting { until } => (self.sessions == 0 || !self.waits).then_some(*until),
             Phase::Running { .. } => None,
             Phase::Stopping { kill_at, .. } => Some(*kill_at),
             Phase::Down { retry_at } => Some(*retry_at),
