@@ -9,6 +9,8 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod cluster;
 #[cfg(feature = "cli")]
+pub mod engine;
+#[cfg(feature = "cli")]
 pub mod failure;
 #[cfg(feature = "cli")]
 pub mod image;

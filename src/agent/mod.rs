@@ -1,7 +1,7 @@
 //! What the CLI and `vadev-agent` share, and the agent itself. Compiled without the `cli` feature too: the agent is built
 //! that way, so that its static binary stays a few MB.
 
-mod base64;
+pub(crate) mod base64;
 mod client;
 pub mod command;
 pub mod digest;

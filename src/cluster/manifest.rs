@@ -19,7 +19,7 @@ pub(super) const SYSTEM: &str = "istio-system";
 pub(super) const LABEL: &str = "vadev.dev/mesh";
 
 /// What the manifests depend on: the installation file and the program that turns it into objects.
-pub(super) fn digest(operator: &str, version: &str) -> String {
+pub fn digest(operator: &str, version: &str) -> String {
     let mut hash = Sha256::new();
     for part in [operator, "\0", version] {
         hash.update(part.as_bytes());

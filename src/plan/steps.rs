@@ -36,6 +36,10 @@ pub enum Action {
         /// Whether something must be removed first.
         replace: bool,
     },
+    /// Wait until its nodes take images, which they do long before the API server answers.
+    WaitNodes,
+    /// Wait until its API server answers, which it does before kind has come to its end.
+    WaitApi,
     /// Start or unpause its nodes and wait for the API server.
     StartCluster,
     /// Have the images in every node.
@@ -53,7 +57,7 @@ pub enum Action {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanStep {
-    /// Unique: `image/…`, `cluster`, `ship/…`, `mesh`, `apply/…`, `ready/…`, `prune`.
+    /// Unique: `image/…`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`, `apply/…`, `ready/…`, `prune`.
     pub id: String,
     /// For people.
     pub title: String,
@@ -254,7 +258,7 @@ impl Draft<'_> {
             if lacking.is_empty() {
                 continue;
             }
-            let mut needs = vec!["cluster".to_owned()];
+            let mut needs = vec!["nodes".to_owned()];
             needs.extend(lacking.iter().map(|reference| format!("image/{reference}")));
             let title = format!("Load into the nodes: {}", lacking.join(", "));
             self.add(
@@ -276,7 +280,7 @@ impl Draft<'_> {
             MeshState::Installed(there) if there != digest => "installation changed",
             MeshState::Installed(_) | MeshState::Foreign => return,
         };
-        let needs = vec!["cluster".to_owned(), format!("ship/{MESH}")];
+        let needs = vec!["api".to_owned(), format!("ship/{MESH}")];
         self.add(
             "mesh".into(),
             "Install Istio".into(),
@@ -297,7 +301,7 @@ impl Draft<'_> {
         let shipped_by = self.shippers();
         for (component, changes) in by_component {
             let id = format!("apply/{component}");
-            let mut needs = vec!["cluster".to_owned()];
+            let mut needs = vec!["api".to_owned()];
             if component != NAMESPACES {
                 needs.push(format!("apply/{NAMESPACES}"));
             }

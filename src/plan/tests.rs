@@ -86,13 +86,15 @@ fn an_empty_machine_gets_everything_in_order() {
     image/node:1: Get image node:1 (missing)
     image/redis:7: Get image redis:7 (missing)
     cluster: Create the kind cluster (missing)  [after image/node:1]
-    ship/mesh: Load into the nodes: pilot:1 (not in the nodes)  [after cluster]
-    ship/redis: Load into the nodes: redis:7 (not in the nodes)  [after cluster, image/redis:7]
-    mesh: Install Istio (missing)  [after cluster, ship/mesh]
-    apply/namespaces: Apply namespaces (Namespace/infra: missing)  [after cluster]
-    apply/redis: Apply redis (StatefulSet/redis in infra: missing)  [after cluster, apply/namespaces, ship/redis]
+    nodes: Wait for the nodes (missing)  [after image/node:1]
+    api: Wait for the API server (missing)  [after image/node:1]
+    ship/mesh: Load into the nodes: pilot:1 (not in the nodes)  [after nodes]
+    ship/redis: Load into the nodes: redis:7 (not in the nodes)  [after nodes, image/redis:7]
+    mesh: Install Istio (missing)  [after api, ship/mesh]
+    apply/namespaces: Apply namespaces (Namespace/infra: missing)  [after api]
+    apply/redis: Apply redis (StatefulSet/redis in infra: missing)  [after api, apply/namespaces, ship/redis]
     ready/redis: Wait for redis (StatefulSet/redis in infra: missing)  [after apply/redis]
-    apply/mesh: Apply mesh (PeerAuthentication/default in apps: missing)  [after cluster, apply/namespaces, mesh, ship/mesh]
+    apply/mesh: Apply mesh (PeerAuthentication/default in apps: missing)  [after api, apply/namespaces, mesh, ship/mesh]
     ");
 }
 

@@ -62,7 +62,7 @@ impl KindCluster {
                 { "containerPort": HTTPS_NODE_PORT, "hostPort": self.https_port, "listenAddress": "127.0.0.1", "protocol": "TCP" },
             ],
         });
-        let mut patches = Vec::new();
+        let mut patches = vec![LAPTOP_PATCH.to_owned()];
         if self.cgroup_v1 {
             patches.push("kind: KubeletConfiguration\nfailCgroupV1: false\n".to_owned());
         }
@@ -83,6 +83,24 @@ impl KindCluster {
         })
     }
 }
+
+/// What a cluster of one control plane on one machine can do without: leader election (a wait at every start, and writes for
+/// ever), RSA keys (slow to make) and etcd's flushes to disk. A crash of the host may lose the cluster; `up` makes it anew.
+const LAPTOP_PATCH: &str = "\
+kind: ClusterConfiguration
+featureGates:
+  PublicKeysECDSA: true
+controllerManager:
+  extraArgs:
+    leader-elect: 'false'
+scheduler:
+  extraArgs:
+    leader-elect: 'false'
+etcd:
+  local:
+    extraArgs:
+      unsafe-no-fsync: 'true'
+";
 
 /// Makes the API server write its audit log; kubeadm mounts both folders into its static pod.
 const AUDIT_PATCH: &str = "\
@@ -132,7 +150,7 @@ mod tests {
         );
         assert_eq!(config["nodes"].as_array().map(Vec::len), Some(3));
         assert!(
-            config["kubeadmConfigPatches"][0]
+            config["kubeadmConfigPatches"][1]
                 .as_str()
                 .expect("patch")
                 .contains("failCgroupV1: false")

@@ -5,17 +5,10 @@ use serde_json::json;
 use super::Object;
 use crate::profile::Stack;
 
-/// The applications' namespace, with sidecar injection where there is a mesh, and the infrastructure's.
+/// The applications' namespace, with sidecar injection, and the infrastructure's. The label means nothing where there is no
+/// mesh, and stays where `--skip-istio` leaves an installed one alone.
 pub fn render(stack: &Stack) -> Vec<Object> {
-    let injection = if stack.mesh.is_some() {
-        "enabled"
-    } else {
-        "disabled"
-    };
-    [
-        (&stack.namespaces.infra, "disabled"),
-        (&stack.namespaces.apps, injection),
-    ]
+    [(&stack.namespaces.infra, "disabled"), (&stack.namespaces.apps, "enabled")]
     .into_iter()
     .map(|(name, injection)| {
         Object::new(

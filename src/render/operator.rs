@@ -46,7 +46,7 @@ pub fn render(stack: &Stack, images: &IstioImages) -> Option<Value> {
         "kind": "IstioOperator",
         "metadata": { "name": "vadev", "namespace": stack.namespaces.mesh },
         "spec": {
-            "profile": "default",
+            "profile": "minimal",
             "hub": images.hub,
             "tag": images.tag,
             "meshConfig": { "accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON" },

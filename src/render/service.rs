@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::object::ORIGIN;
 use super::template::Template;
 use super::{DeployedImage, Object, Origin, Setting, standin};
+use crate::agent::base64;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
@@ -50,7 +51,7 @@ pub(super) fn secret(namespace: &str, name: &str, setting: &Setting) -> Option<V
     let values = setting.secrets.get(name).filter(|values| !values.is_empty())?;
     let data: Map<String, Value> = values
         .iter()
-        .map(|(key, value)| (key.clone(), json!(base64(value.as_bytes()))))
+        .map(|(key, value)| (key.clone(), json!(base64::encode(value.as_bytes()))))
         .collect();
     Some(json!({
         "apiVersion": "v1",
@@ -219,10 +220,4 @@ fn probes(container: &mut Value, sized: &SizedService) {
     container["readinessProbe"] = json!({
         "httpGet": get(&probes.readiness), "periodSeconds": probes.period_seconds, "timeoutSeconds": 3, "failureThreshold": 3,
     });
-}
-
-/// Standard base64 with padding, as Secrets hold their data.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    let value = serde_json::to_value(k8s_openapi::ByteString(bytes.to_vec())).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }

@@ -142,7 +142,7 @@ impl Supply {
     }
 
     /// Why it has to be made.
-    async fn cause(&self, name: &str, docker: Option<&bollard::Docker>) -> Result<String, SupplyError> {
+    pub(super) async fn cause(&self, name: &str, docker: Option<&bollard::Docker>) -> Result<String, SupplyError> {
         let recipe = self.kit.book.recipe(name)?;
         let known = self.kit.cache.entry(name);
         let there = match docker {

@@ -116,21 +116,14 @@ impl Supply {
         out.flush().await.map_err(SupplyError::file("write", part))
     }
 
-    /// The image out of a bundle; `None` where the bundle has none that fits. One that was made of another version of the
-    /// recipe does not fit.
+    /// The image out of a bundle; `None` where the bundle has none that fits.
     pub(super) async fn image_from_bundle(
         &self,
         bundle: &Path,
         request: &ImageRequest,
         step: &Step,
     ) -> Result<Option<Entry>, SupplyError> {
-        let fits = |entry: &Entry| {
-            let official = request.official.as_deref() == Some(entry.reference.as_str());
-            let made = request.recipe.as_deref().is_some_and(|recipe| {
-                recipe == entry.name && entry.input.as_deref() == Some(self.kit.book.hash(recipe))
-            });
-            entry.kind == Kind::Image && (official || made)
-        };
+        let fits = |entry: &Entry| self.fits(request, entry);
         let Some((member, part)) = self.extract(bundle, fits, step).await? else { return Ok(None) };
         let docker = self.docker().await?;
         let open = tokio::fs::File::open(part.path()).await.map_err(SupplyError::file("read", part.path()))?;
@@ -147,6 +140,27 @@ impl Supply {
         entry.name = request.recipe.clone().unwrap_or_else(|| request.component.clone());
         self.kit.cache.record(&entry)?;
         Ok(Some(entry))
+    }
+
+    /// The reference of the image that [`Self::image_from_bundle`] would bring.
+    pub(super) async fn in_bundle(
+        &self,
+        bundle: &Path,
+        request: &ImageRequest,
+    ) -> Result<Option<String>, SupplyError> {
+        let path = bundle.to_owned();
+        let manifest = blocking(move || read_manifest(&path)).await?;
+        let mut members = manifest.members.into_iter().map(|member| member.entry);
+        Ok(members.find(|entry| self.fits(request, entry)).map(|entry| entry.reference))
+    }
+
+    /// Whether an artefact of a bundle is what a request wants. One that was made of another version of the recipe is not.
+    fn fits(&self, request: &ImageRequest, entry: &Entry) -> bool {
+        let official = request.official.as_deref() == Some(entry.reference.as_str());
+        let made = request.recipe.as_deref().is_some_and(|recipe| {
+            recipe == entry.name && entry.input.as_deref() == Some(self.kit.book.hash(recipe))
+        });
+        entry.kind == Kind::Image && (official || made)
     }
 
     /// The tool of the recipe `name` out of a bundle, if it has one made of the same recipe.

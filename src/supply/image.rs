@@ -115,7 +115,7 @@ impl Supply {
     }
 
     /// The official image, if the engine has it already.
-    async fn pulled(&self, component: &str, official: &str) -> Result<Option<Entry>, SupplyError> {
+    pub(super) async fn pulled(&self, component: &str, official: &str) -> Result<Option<Entry>, SupplyError> {
         let Some(image) = images::inspect(self.docker().await?, official).await? else { return Ok(None) };
         let mut entry = Entry::new(component, Kind::Image, official, Source::Registry);
         images::split(official).1.clone_into(&mut entry.version);

@@ -22,6 +22,7 @@ mod prune;
 pub mod pulse;
 pub mod recipe;
 mod registry;
+mod resolve;
 pub mod tools;
 
 use std::collections::{BTreeSet, HashMap};
@@ -35,6 +36,7 @@ pub use cache::{Kind, Source};
 pub use error::SupplyError;
 pub use image::{ImageRequest, ImageSource, Supplied};
 pub use list::{ListRow, State};
+pub use resolve::Resolved;
 pub use prune::{PruneOptions, PrunedRow};
 
 use cache::{Cache, Entry};

@@ -40,6 +40,13 @@ impl Registries {
     }
 }
 
+impl Registries {
+    /// Whether the registry of `reference` can be reached and has it. The engine asks, with the user's own mirrors.
+    pub async fn offers(&self, docker: &Docker, reference: &str) -> bool {
+        self.reachable(docker, reference).await.is_ok() && docker.inspect_registry_image(reference, None).await.is_ok()
+    }
+}
+
 /// The host that serves a reference.
 pub fn host_of(reference: &str) -> &str {
     match reference.split_once('/') {

@@ -1,0 +1,142 @@
+//! `down`: removes exactly what vadev made, as much of it as was asked for.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::actions::reference;
+use super::observe::identity;
+use super::platform::Platform;
+use crate::failure::Failure;
+use crate::k8s::{self, ObjectRef};
+use crate::plan::ClusterState;
+use crate::render::ObjectId;
+use crate::render::object::WORKSPACE;
+
+/// How much goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DownOptions {
+    /// The cluster and everything in it. The cache of images stays.
+    Cluster,
+    /// Everything that vadev deployed; the cluster and Istio stay.
+    KeepCluster,
+    /// The applications; infrastructure, its data, the cluster and Istio stay.
+    KeepInfra,
+    /// The cluster, and the workspace's state folder with its secrets.
+    Purge,
+}
+
+/// What would go and what would stay, for the question before it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Extent {
+    /// What goes, one line each.
+    pub goes: Vec<String>,
+    /// What stays, one line each.
+    pub stays: Vec<String>,
+}
+
+/// What went.
+#[derive(Debug, Clone, Serialize)]
+pub struct DownReport {
+    /// What was removed; empty where there was nothing.
+    pub removed: Vec<String>,
+}
+
+/// How long stopping pods may take in all.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Looks what a `down` would remove. Touches nothing.
+pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent, Failure> {
+    let name = platform.cluster_name();
+    let there = state(platform).await? != ClusterState::Missing;
+    let mut goes = Vec::new();
+    let mut stays = vec!["the cache of tools and images (vadev supply prune)".to_owned()];
+    match options {
+        DownOptions::Cluster | DownOptions::Purge => {
+            if there {
+                goes.push(format!("the kind cluster {name} with everything in it, its data included"));
+            }
+            if options == DownOptions::Purge {
+                goes.push(format!("the state folder {} with the development secrets", platform.options.state.display()));
+            }
+        }
+        DownOptions::KeepCluster | DownOptions::KeepInfra => {
+            stays.push(format!("the kind cluster {name} and Istio"));
+            if options == DownOptions::KeepInfra {
+                stays.push("the infrastructure and its data".to_owned());
+            } else {
+                stays.push("persistent volume claims, so that `vadev up` finds its data again".to_owned());
+            }
+            if there {
+                let objects = objects(platform, options).await?;
+                goes.extend(objects.iter().map(ToString::to_string));
+            }
+        }
+    }
+    Ok(Extent { goes, stays })
+}
+
+/// Removes it.
+pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownReport, Failure> {
+    let name = platform.cluster_name();
+    let state = state(platform).await?;
+    let mut removed = Vec::new();
+    match options {
+        DownOptions::Cluster | DownOptions::Purge => {
+            if state != ClusterState::Missing {
+                let step = platform.reporter.step("down", format!("Delete the cluster {name}"), None);
+                platform.kind_program(&step).await?.delete(&name, &step).await?;
+                step.done("gone");
+                removed.push(format!("cluster {name}"));
+            }
+            if options == DownOptions::Purge && platform.options.state.exists() {
+                let folder = &platform.options.state;
+                tokio::fs::remove_dir_all(folder).await.map_err(|error| {
+                    crate::failure::Plain::new(crate::failure::Family::Environment, format!("can't remove {}: {error}", folder.display()))
+                })?;
+                removed.push(format!("state folder {}", folder.display()));
+            }
+        }
+        DownOptions::KeepCluster | DownOptions::KeepInfra => {
+            if state == ClusterState::Missing {
+                return Ok(DownReport { removed });
+            }
+            if state != ClusterState::Running {
+                let step = platform.reporter.step("cluster", "Start the cluster", Some("its objects are to be removed".to_owned()));
+                platform.kind().await?.start(&name, PATIENCE, &step).await?;
+                step.done("the API server answers");
+            }
+            let cluster = platform.connect(PATIENCE).await?;
+            let objects = objects(platform, options).await?;
+            cluster.recheck().await?;
+            let step = platform.reporter.step("down", format!("Remove objects: {}", objects.len()), None);
+            let references: Vec<ObjectRef> = objects.iter().map(reference).collect();
+            let delete = k8s::DeleteOptions { wait: Some(PATIENCE), ..k8s::DeleteOptions::default() };
+            let gone = k8s::delete_all(&cluster, &references, delete).await?;
+            step.done(format!("{} removed", gone.len()));
+            removed.extend(gone.iter().map(ToString::to_string));
+        }
+    }
+    Ok(DownReport { removed })
+}
+
+/// The cluster's state; a foreign one is refused here, before anything is even counted.
+async fn state(platform: &Platform) -> Result<ClusterState, Failure> {
+    let name = platform.cluster_name();
+    super::observe::state(&name, platform.kind().await?.condition(&name).await?)
+}
+
+/// vadev's objects that go. A namespace goes only with all that is in it, so it stays where data or others' objects may be.
+async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<ObjectId>, Failure> {
+    let cluster = platform.connect(PATIENCE).await?;
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
+    let snapshot = k8s::observe(&cluster, &selector).await?;
+    let namespaces = &platform.stack().namespaces;
+    let goes = |id: &&ObjectRef| {
+        let infrastructure = id.namespace.as_ref() == Some(&namespaces.infra) || id.name.starts_with(&namespaces.infra);
+        let keeps = matches!(id.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
+        !keeps && (options == DownOptions::KeepCluster || !infrastructure)
+    };
+    Ok(snapshot.iter().map(|(id, _)| id).filter(goes).map(identity).collect())
+}

@@ -1,0 +1,39 @@
+//! Requests through the ingress gateway, the way a user makes them.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+/// What a request came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// HTTP status; `None` where no answer came.
+    pub status: Option<u16>,
+    /// The body, or why no answer came. Cut to 300 characters.
+    pub body: String,
+}
+
+/// Asks until the answer is 200 or the deadline has passed, and returns the last answer. The gateway answers 503 for a
+/// second after a rollout, and 404 until it has its routes.
+pub async fn poll(client: &reqwest::Client, url: &str, within: Duration) -> Answer {
+    let end = Instant::now() + within;
+    loop {
+        let answer = ask(client, url).await;
+        if answer.status == Some(200) || Instant::now() >= end {
+            return answer;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Asks once.
+pub async fn ask(client: &reqwest::Client, url: &str) -> Answer {
+    match client.get(url).send().await {
+        Ok(response) => {
+            let status = Some(response.status().as_u16());
+            let body = response.text().await.unwrap_or_else(|error| format!("the body could not be read: {error}"));
+            Answer { status, body: body.chars().take(300).collect() }
+        }
+        Err(error) => Answer { status: None, body: error.to_string() },
+    }
+}

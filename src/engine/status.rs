@@ -1,0 +1,125 @@
+//! What is deployed, how it is, and where each image came from.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::platform::Platform;
+use crate::failure::Failure;
+use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
+use crate::profile::stack::LeftOut;
+use crate::render::object::{COMPONENT, ORIGIN, PROFILE, WORKSPACE};
+
+/// The platform at a moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusReport {
+    /// kind's name of the cluster.
+    pub cluster: String,
+    /// Kubernetes' version.
+    pub kubernetes: String,
+    /// The profile that is deployed, as its objects say.
+    pub profile: String,
+    /// One entry a workload, systems before services.
+    pub components: Vec<ComponentStatus>,
+    /// What the profile leaves out, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One workload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ComponentStatus {
+    /// The workload's name.
+    pub name: String,
+    /// The system or service it belongs to.
+    pub component: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Replicas that are ready.
+    pub ready: u64,
+    /// Replicas that are wanted.
+    pub replicas: u64,
+    /// Version: the image's tag.
+    pub version: String,
+    /// The image's reference.
+    pub image: String,
+    /// Where the image came from: `registry`, `bundle`, `packages`, `workspace`, or `stand-in`, which is not the service.
+    pub source: String,
+    /// Container restarts in all its pods, sidecars included.
+    pub restarts: u64,
+    /// When it was made, RFC 3339.
+    pub since: String,
+    /// Its address on this machine; absent where it has no prefix.
+    pub url: Option<String>,
+}
+
+impl ComponentStatus {
+    /// Whether all wanted replicas are ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready >= self.replicas
+    }
+}
+
+impl StatusReport {
+    /// Whether every component is ready.
+    pub fn is_ready(&self) -> bool {
+        self.components.iter().all(ComponentStatus::is_ready)
+    }
+}
+
+/// Reads the state of every workload of vadev's.
+pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusReport, Failure> {
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
+    let workload_kinds: Vec<KindInfo> = kinds(&["Deployment", "StatefulSet"]);
+    let pod_kinds = kinds(&["Pod"]);
+    let (workloads, pods, version) =
+        tokio::join!(k8s::observe_kinds(cluster, &selector, &workload_kinds), k8s::observe_kinds(cluster, "app", &pod_kinds), cluster.version());
+    let (workloads, pods) = (workloads?, pods?);
+    let pods: Vec<&Value> = pods.iter().map(|(_, pod)| pod).collect();
+    let mut components: Vec<ComponentStatus> = workloads.iter().map(|(id, value)| component(platform, id, value, &pods)).collect();
+    components.sort_by_key(|one| (one.namespace != platform.stack().namespaces.infra, one.component.clone(), one.name.clone()));
+    let profile = workloads.iter().find_map(|(_, value)| value["metadata"]["labels"][PROFILE].as_str()).unwrap_or("none").to_owned();
+    Ok(StatusReport {
+        cluster: platform.cluster_name(),
+        kubernetes: version?,
+        profile,
+        components,
+        left_out: platform.stack().left_out.clone(),
+    })
+}
+
+fn kinds(names: &[&str]) -> Vec<KindInfo> {
+    k8s::BUILT_IN.iter().copied().filter(|kind| names.contains(&kind.kind)).collect()
+}
+
+fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]) -> ComponentStatus {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let image = text("/spec/template/spec/containers/0/image");
+    let namespace = id.namespace.clone().unwrap_or_default();
+    // A count from before the newest change says nothing about it.
+    let current = number("/status/observedGeneration") >= number("/metadata/generation");
+    let service = platform.stack().services.iter().find(|sized| sized.service.name == id.name);
+    let prefix = service.and_then(|sized| sized.service.prefixes.first()).filter(|_| platform.stack().mesh.is_some());
+    ComponentStatus {
+        name: id.name.clone(),
+        component: value["metadata"]["labels"][COMPONENT].as_str().unwrap_or(&id.name).to_owned(),
+        ready: if current { number("/status/readyReplicas") } else { 0 },
+        replicas: number("/spec/replicas"),
+        version: image.rsplit_once(':').map_or("", |(_, tag)| tag).to_owned(),
+        image,
+        source: value["metadata"]["annotations"][ORIGIN].as_str().unwrap_or("unknown").to_owned(),
+        restarts: restarts(pods, &namespace, &id.name),
+        since: text("/metadata/creationTimestamp"),
+        url: prefix.map(|prefix| format!("http://127.0.0.1:{}{prefix}", platform.options.http_port)),
+        namespace,
+    }
+}
+
+fn restarts(pods: &[&Value], namespace: &str, app: &str) -> u64 {
+    let of_workload = |pod: &&&Value| pod["metadata"]["namespace"] == namespace && pod["metadata"]["labels"]["app"] == app;
+    let statuses = |pod: &Value| -> Vec<u64> {
+        let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
+        let statuses = lists.filter_map(|list| pod["status"][list].as_array().cloned()).flatten();
+        statuses.filter_map(|status| status["restartCount"].as_u64()).collect()
+    };
+    pods.iter().filter(of_workload).flat_map(|pod| statuses(pod)).sum()
+}

@@ -1,0 +1,163 @@
+//! Asks the running platform whether it works: the last of the seven steps, and a verb of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::actions::reference;
+use super::ingress::{Answer, ask, poll};
+use super::platform::Platform;
+use crate::failure::{Failure, Family, Plain};
+use crate::k8s::{self, Cluster, Forward, ForwardTarget, Readiness};
+use crate::render::object::WORKSPACE;
+use crate::render::{Object, ObjectId};
+
+/// The result of all checks.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyReport {
+    /// Whether every check passed.
+    pub ok: bool,
+    /// One entry a check.
+    pub checks: Vec<CheckResult>,
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckResult {
+    /// `object`, `workload`, `ingress` or `dependencies`.
+    pub group: &'static str,
+    /// What was checked.
+    pub name: String,
+    /// Whether it passed.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
+/// ingress is polled.
+pub async fn verify(platform: &Platform, cluster: &Cluster, objects: &[Object], within: Duration) -> Result<VerifyReport, Failure> {
+    let step = platform.reporter.step("verify", "Verify", None);
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .no_proxy()
+        .build()
+        .map_err(|error| Plain::new(Family::Internal, format!("can't make an HTTP client: {error}")))?;
+    step.progress("objects and workloads");
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
+    let snapshot = k8s::observe(cluster, &selector).await?;
+    let mut checks = there(objects, &snapshot);
+    step.progress("the ingress and every service's dependencies");
+    let (through_ingress, dependencies) = tokio::join!(ingress(platform, &client, within), dependencies(platform, cluster, &client, within));
+    checks.extend(through_ingress);
+    checks.extend(dependencies);
+    let failed = checks.iter().filter(|check| !check.ok).count();
+    let report = VerifyReport { ok: failed == 0, checks };
+    let passed = report.checks.len() - failed;
+    if report.ok {
+        step.done(format!("{passed} checks passed"));
+    } else {
+        step.finish(crate::report::Outcome::Failed, format!("{failed} of {} checks failed", report.checks.len()));
+    }
+    Ok(report)
+}
+
+/// Every object is there and every workload ready.
+fn there(objects: &[Object], snapshot: &k8s::Snapshot) -> Vec<CheckResult> {
+    let check = |id: &ObjectId| {
+        let name = id.to_string();
+        let Some(value) = snapshot.get(&reference(id)) else {
+            return CheckResult { group: "object", name, ok: false, detail: "is not there".to_owned() };
+        };
+        match readiness(id, value) {
+            Some(Readiness::Ready(detail)) => CheckResult { group: "workload", name, ok: true, detail },
+            Some(Readiness::Waiting(detail) | Readiness::Failed(detail)) => CheckResult { group: "workload", name, ok: false, detail },
+            None => CheckResult { group: "object", name, ok: true, detail: "is there".to_owned() },
+        }
+    };
+    objects.iter().map(|object| check(&object.id())).collect()
+}
+
+fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
+    use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+    let unreadable = |error: serde_json::Error| Readiness::Failed(format!("can't be read: {error}"));
+    match id.kind.as_str() {
+        "Deployment" => {
+            Some(serde_json::from_value::<Deployment>(value.clone()).map_or_else(unreadable, |object| k8s::readiness(&object)))
+        }
+        "StatefulSet" => {
+            Some(serde_json::from_value::<StatefulSet>(value.clone()).map_or_else(unreadable, |object| k8s::readiness(&object)))
+        }
+        _ => None,
+    }
+}
+
+/// `/health`, `/api/v1/health` and each service's own health through its prefix.
+async fn ingress(platform: &Platform, client: &reqwest::Client, within: Duration) -> Vec<CheckResult> {
+    if platform.stack().mesh.is_none() {
+        return Vec::new();
+    }
+    let base = format!("http://127.0.0.1:{}", platform.options.http_port);
+    let prefixes = platform.stack().services.iter().flat_map(|sized| &sized.service.prefixes);
+    let own = prefixes.map(|prefix| format!("{prefix}/health"));
+    let paths = ["/health".to_owned(), "/api/v1/health".to_owned()].into_iter().chain(own);
+    let asks: FuturesUnordered<_> = paths
+        .map(|path| {
+            let url = format!("{base}{path}");
+            async move { result("ingress", url.clone(), &poll(client, &url, within).await) }
+        })
+        .collect();
+    sorted(asks.collect().await)
+}
+
+/// `/ready` of each service that has one, asked in its pod past the sidecar: it answers for its dependencies, over mTLS.
+async fn dependencies(platform: &Platform, cluster: &Cluster, client: &reqwest::Client, within: Duration) -> Vec<CheckResult> {
+    let asks: FuturesUnordered<_> = platform
+        .stack()
+        .services
+        .iter()
+        .map(|sized| async move {
+            let name = format!("{}/ready", sized.service.name);
+            let target = ForwardTarget {
+                namespace: platform.stack().namespaces.apps.clone(),
+                selector: format!("app={}", sized.service.name),
+                port: sized.service.port,
+            };
+            let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+            match Forward::open(cluster, target, any_port, platform.reporter.clone()).await {
+                Ok(forward) => result("dependencies", name, &ready(client, &forward, within).await),
+                Err(error) => CheckResult { group: "dependencies", name, ok: false, detail: error.to_string() },
+            }
+        })
+        .collect();
+    sorted(asks.collect().await)
+}
+
+/// A service that has no `/ready` is asked for its health instead.
+async fn ready(client: &reqwest::Client, forward: &Forward, within: Duration) -> Answer {
+    let base = format!("http://{}", forward.local());
+    let first = ask(client, &format!("{base}/ready")).await;
+    match first.status {
+        Some(200) => first,
+        Some(404) => poll(client, &format!("{base}/health"), within).await,
+        _ => poll(client, &format!("{base}/ready"), within).await,
+    }
+}
+
+fn result(group: &'static str, name: String, answer: &Answer) -> CheckResult {
+    let detail = match answer.status {
+        Some(200) => "200".to_owned(),
+        Some(status) => format!("{status}: {}", answer.body.trim()),
+        None => answer.body.clone(),
+    };
+    CheckResult { group, name, ok: answer.status == Some(200), detail }
+}
+
+fn sorted(mut checks: Vec<CheckResult>) -> Vec<CheckResult> {
+    checks.sort_by(|a, b| a.name.cmp(&b.name));
+    checks
+}

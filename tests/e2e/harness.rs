@@ -1,0 +1,188 @@
+//! The shared cluster, and vadev as a user calls it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use vadev::k8s::{Cluster, Target};
+
+/// kind's name of the shared cluster.
+pub const CLUSTER: &str = "vadev-e2e";
+/// The ingress port of the shared cluster: not the default one, which a developer's own platform may hold.
+pub const HTTP_PORT: u16 = 28080;
+/// Its https port.
+pub const HTTPS_PORT: u16 = 28443;
+/// A wait's deadline: generous, because the machine is noisy.
+pub const PATIENCE: Duration = Duration::from_secs(420);
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The right to use the shared cluster, until dropped.
+pub struct Platform {
+    _turn: MutexGuard<'static, ()>,
+    /// The workspace's folder.
+    pub workspace: PathBuf,
+}
+
+impl Platform {
+    /// Waits for its turn; makes no cluster.
+    pub fn turn() -> Self {
+        let turn = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let workspace = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e-workspace");
+        std::fs::create_dir_all(&workspace).expect("workspace folder");
+        let text = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: e2e\nprofile: dev\n";
+        std::fs::write(workspace.join("vadev.yaml"), text).expect("workspace file");
+        Self {
+            _turn: turn,
+            workspace,
+        }
+    }
+
+    /// The shared cluster with the `dev` profile running.
+    pub fn running() -> Self {
+        let platform = Self::turn();
+        platform.up();
+        platform
+    }
+
+    /// vadev with the arguments, in the workspace.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vadev"));
+        command
+            .current_dir(&self.workspace)
+            .args(args)
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs vadev and returns what it printed, whatever came of it.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("vadev starts")
+    }
+
+    /// Runs vadev, which must succeed.
+    pub fn succeed(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "vadev {} ended with {}\n{out}\n{err}",
+            args.join(" "),
+            output.status
+        );
+        out
+    }
+
+    /// As [`Self::succeed`], with the JSON it printed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let out = self.succeed(args);
+        serde_json::from_str(&out)
+            .unwrap_or_else(|error| panic!("vadev {} printed no JSON: {error}\n{out}", args.join(" ")))
+    }
+
+    /// `vadev up` of the shared platform; its report.
+    pub fn up(&self) -> Value {
+        self.json(&UP)
+    }
+
+    /// Starts an `up`, kills it with SIGKILL as soon as a step whose id begins with `prefix` has begun, and says whether
+    /// there was such a step.
+    pub fn up_killed_in(&self, prefix: &str) -> bool {
+        let mut args = UP.to_vec();
+        args.extend(["--progress", "json"]);
+        let mut child = self
+            .command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vadev starts");
+        let events = BufReader::new(child.stderr.take().expect("stderr"));
+        let mut seen = false;
+        for line in events.lines().map_while(Result::ok) {
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["event"] == "started" && event["id"].as_str().is_some_and(|id| id.starts_with(prefix)) {
+                seen = true;
+                break;
+            }
+        }
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        seen
+    }
+
+    /// A connection of the test's own.
+    pub async fn connect(&self) -> Cluster {
+        let target = Target::new(
+            self.workspace.join(".vadev/kubeconfig"),
+            format!("kind-{CLUSTER}"),
+        );
+        Cluster::connect(&target, PATIENCE)
+            .await
+            .expect("the cluster answers")
+    }
+}
+
+/// How the shared platform is brought up.
+pub const UP: [&str; 11] = [
+    "up",
+    "--yes",
+    "--http-port",
+    "28080",
+    "--https-port",
+    "28443",
+    "--timeout",
+    "420s",
+    "-o",
+    "json",
+    "--quiet",
+];
+
+/// Polls until `check` returns a value.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An async runtime for one test.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("runtime")
+        .block_on(work)
+}
+
+/// GET, with the status and body.
+pub fn get(url: &str) -> (u16, String) {
+    block_on(async {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .expect("client");
+        match client.get(url).send().await {
+            Ok(response) => (
+                response.status().as_u16(),
+                response.text().await.unwrap_or_default(),
+            ),
+            Err(error) => (0, error.to_string()),
+        }
+    })
+}

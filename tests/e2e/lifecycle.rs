@@ -1,0 +1,104 @@
+//! The platform's beginning and end.
+
+use std::process::Command;
+
+use kube::api::{ListParams, PostParams};
+use serde_json::json;
+use vadev::k8s::{MANAGED_BY, observe};
+
+use crate::harness::{CLUSTER, Platform, block_on, eventually, text};
+
+#[test]
+#[ignore = "needs a cluster"]
+fn down_keep_cluster_removes_what_is_vadevs_and_nothing_else() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    let platform = Platform::running();
+    block_on(async {
+        let maps: kube::Api<ConfigMap> =
+            kube::Api::namespaced(platform.connect().await.client(), "voiceassistant-prod");
+        let own =
+            serde_json::from_value(json!({ "metadata": { "name": "somebody-elses" }, "data": { "a": "b" } }))
+                .expect("object");
+        // Left by an earlier run, perhaps.
+        let _there = maps.create(&PostParams::default(), &own).await;
+    });
+    let refused = platform.run(&["down", "--keep-cluster"]);
+    assert_eq!(
+        refused.status.code(),
+        Some(8),
+        "without a terminal and without --yes it refuses: {}",
+        text(&refused.stderr)
+    );
+    platform.succeed(&["down", "--keep-cluster", "--yes"]);
+    block_on(async {
+        let cluster = platform.connect().await;
+        let left = observe(&cluster, MANAGED_BY).await.expect("snapshot");
+        let left: Vec<String> = left
+            .iter()
+            .map(|(id, _)| id.to_string())
+            .filter(|id| {
+                !id.contains("Namespace")
+                    && !id.contains("PersistentVolumeClaim")
+                    && !id.contains("istio-system")
+            })
+            .collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+        let maps: kube::Api<ConfigMap> = kube::Api::namespaced(cluster.client(), "voiceassistant-prod");
+        let names: Vec<_> = maps
+            .list(&ListParams::default())
+            .await
+            .expect("list")
+            .items
+            .into_iter()
+            .filter_map(|m| m.metadata.name)
+            .collect();
+        assert!(names.contains(&"somebody-elses".to_owned()), "{names:?}");
+    });
+    assert_eq!(platform.up()["verify"]["ok"], true);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_stopped_node_is_started_again() {
+    let platform = Platform::running();
+    let node = format!("{CLUSTER}-control-plane");
+    let stopped = Command::new("docker")
+        .args(["stop", "-t", "20", &node])
+        .output()
+        .expect("docker");
+    assert!(stopped.status.success(), "{}", text(&stopped.stderr));
+    let report = platform.up();
+    assert!(
+        report["plan"].to_string().contains("stopped"),
+        "{:#}",
+        report["plan"]
+    );
+    assert_eq!(report["verify"]["ok"], true, "{:#}", report["verify"]);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn down_takes_the_cluster_and_leaves_other_containers() {
+    let platform = Platform::running();
+    let containers = || {
+        let output = Command::new("docker")
+            .args(["ps", "-a", "--format", "{{.Names}}"])
+            .output()
+            .expect("docker");
+        text(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let others: Vec<String> = containers()
+        .into_iter()
+        .filter(|name| !name.starts_with(CLUSTER))
+        .collect();
+    platform.succeed(&["down", "--yes"]);
+    let now = eventually("the node's removal", || {
+        Some(containers()).filter(|names| !names.iter().any(|name| name.starts_with(CLUSTER)))
+    });
+    assert_eq!(now, others);
+    // A second one has nothing to do, and says so.
+    platform.succeed(&["down", "--yes"]);
+}

@@ -1,0 +1,97 @@
+//! The mesh: sidecars everywhere, mutual TLS and nothing else.
+
+use std::time::Duration;
+
+use vadev::k8s::{ExecTarget, exec};
+
+use crate::harness::{HTTPS_PORT, Platform, block_on, eventually, text};
+
+/// A plain HTTP request from a pod that is outside the mesh, by the shell's own sockets.
+fn plain_request(host: &str, port: u16, path: &str) -> String {
+    format!(
+        "exec 3<>/dev/tcp/{host}/{port} && printf 'GET {path} HTTP/1.0\\r\\nHost: {host}\\r\\n\\r\\n' >&3 && timeout 5 cat <&3"
+    )
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn plaintext_to_a_meshed_pod_is_refused() {
+    let platform = Platform::running();
+    block_on(async {
+        let cluster = platform.connect().await;
+        let from = || ExecTarget::pod_of("voiceassistant-infra", "app=postgres");
+        let ask = async |host: &str, port: u16, path: &str| {
+            let command = [
+                "bash".to_owned(),
+                "-c".to_owned(),
+                plain_request(host, port, path),
+            ];
+            let output = exec(&cluster, &from(), &command, None, Duration::from_secs(30))
+                .await
+                .expect("exec");
+            text(&output.stdout)
+        };
+        // The same request reaches a system outside the mesh: it is the mesh that refuses.
+        let milvus = ask("milvus.voiceassistant-infra", 9091, "/healthz").await;
+        assert!(milvus.starts_with("HTTP/1."), "the control works: {milvus:?}");
+        let meshed = ask("identity-service.voiceassistant-prod", 8080, "/health").await;
+        assert!(!meshed.contains("HTTP/1."), "plaintext was answered: {meshed:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn every_sidecar_is_ready_and_connected() {
+    let platform = Platform::running();
+    block_on(async {
+        let cluster = platform.connect().await;
+        let pods: kube::Api<k8s_openapi::api::core::v1::Pod> =
+            kube::Api::namespaced(cluster.client(), "voiceassistant-prod");
+        let listed = pods.list(&kube::api::ListParams::default()).await.expect("pods");
+        let running: Vec<_> = listed
+            .items
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .collect();
+        assert!(running.len() >= 14, "{} pods", running.len());
+        for pod in running {
+            let status = pod.status.as_ref().expect("status");
+            let sidecars = status
+                .init_container_statuses
+                .iter()
+                .chain(&status.container_statuses)
+                .flatten();
+            let sidecar = sidecars.into_iter().find(|one| one.name == "istio-proxy");
+            // The sidecar's readiness is Envoy's own: configuration received from istiod and accepted.
+            assert!(
+                sidecar.is_some_and(|one| one.ready),
+                "{:?} has no ready sidecar",
+                pod.metadata.name
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_gateway_serves_https_with_a_certificate_of_this_machine() {
+    let _platform = Platform::running();
+    let url = format!("https://localhost:{HTTPS_PORT}/health");
+    let status = eventually("https through the gateway", || {
+        block_on(async {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .danger_accept_invalid_certs(true)
+                .build()
+                .expect("client");
+            client
+                .get(&url)
+                .send()
+                .await
+                .ok()
+                .map(|response| response.status().as_u16())
+                .filter(|status| *status == 200)
+        })
+    });
+    assert_eq!(status, 200);
+}

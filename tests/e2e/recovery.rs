@@ -1,0 +1,122 @@
+//! What goes wrong by hand or by kill comes right with the next `up`.
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use vadev::k8s::{MANAGED_BY, observe};
+
+use crate::harness::{Platform, block_on};
+
+#[test]
+#[ignore = "needs a cluster"]
+fn an_object_deleted_by_hand_comes_back() {
+    use k8s_openapi::api::core::v1::Service;
+    let platform = Platform::running();
+    block_on(async {
+        let services: kube::Api<Service> =
+            kube::Api::namespaced(platform.connect().await.client(), "voiceassistant-prod");
+        services
+            .delete("rag-engine", &DeleteParams::default())
+            .await
+            .expect("delete");
+    });
+    let report = platform.up();
+    assert_eq!(report["changed"], true);
+    assert!(
+        report["plan"]
+            .to_string()
+            .contains("Service/rag-engine in voiceassistant-prod (missing)"),
+        "{:#}",
+        report["plan"]
+    );
+    block_on(async {
+        let services: kube::Api<Service> =
+            kube::Api::namespaced(platform.connect().await.client(), "voiceassistant-prod");
+        services.get("rag-engine").await.expect("it is back");
+    });
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn drift_is_mended_and_named() {
+    use k8s_openapi::api::apps::v1::Deployment;
+    let platform = Platform::running();
+    block_on(async {
+        let deployments: kube::Api<Deployment> =
+            kube::Api::namespaced(platform.connect().await.client(), "voiceassistant-prod");
+        let patch = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
+        deployments
+            .patch("voice-engine", &PatchParams::default(), &patch)
+            .await
+            .expect("scale");
+    });
+    let dry = platform.json(&[
+        "up",
+        "--dry-run",
+        "-o",
+        "json",
+        "--yes",
+        "--http-port",
+        "28080",
+        "--https-port",
+        "28443",
+    ]);
+    assert!(
+        dry["plan"].to_string().contains("spec.replicas 3 → 1"),
+        "{:#}",
+        dry["plan"]
+    );
+    let report = platform.up();
+    assert!(
+        report["plan"].to_string().contains("spec.replicas 3 → 1"),
+        "{:#}",
+        report["plan"]
+    );
+    assert_eq!(platform.up()["changed"], false);
+}
+
+/// From nothing, killed in one phase after the other; every kill is followed by going on from what is there.
+#[test]
+#[ignore = "needs a cluster"]
+fn a_kill_in_any_phase_costs_nothing_but_time() {
+    let platform = Platform::turn();
+    platform.succeed(&["down", "--yes"]);
+    for phase in ["cluster", "ship/", "mesh", "apply/", "ready/"] {
+        assert!(platform.up_killed_in(phase), "no step of phase {phase} was begun");
+    }
+    let report = platform.up();
+    assert_eq!(report["verify"]["ok"], true, "{report:#}");
+    assert_eq!(platform.up()["changed"], false);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_component_that_leaves_the_profile_is_pruned() {
+    let platform = Platform::running();
+    let stray = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {
+            "name": "left-over", "namespace": "voiceassistant-prod",
+            "labels": { "app.kubernetes.io/managed-by": "vadev", "vadev.dev/workspace": "e2e", "vadev.dev/component": "gone-service" },
+        },
+    });
+    block_on(async {
+        let cluster = platform.connect().await;
+        vadev::k8s::apply_one(&cluster, &stray, vadev::k8s::ApplyOptions::default())
+            .await
+            .expect("apply");
+    });
+    let report = platform.up();
+    assert!(
+        report["plan"]
+            .to_string()
+            .contains("ConfigMap/left-over in voiceassistant-prod"),
+        "{:#}",
+        report["plan"]
+    );
+    block_on(async {
+        let snapshot = observe(&platform.connect().await, MANAGED_BY)
+            .await
+            .expect("snapshot");
+        assert!(!snapshot.iter().any(|(id, _)| id.name == "left-over"));
+    });
+}
