@@ -49,6 +49,8 @@ impl Supply {
                     return Ok(Some(entry));
                 }
                 if path.is_file() && digest_file(&path)? == digest {
+                    let entry = Entry { written: stamp(&path).map(|(_, written)| written), ..entry };
+                    cache.record(&entry)?;
                     return Ok(Some(entry));
                 }
                 if cache.find_blob(&digest)?.is_none() {

@@ -85,7 +85,7 @@ impl Supply {
             });
         }
         for entry in self.kit.cache.entries()? {
-            if entry.source == Source::Packages {
+            if entry.source == Source::Packages || self.kit.book.recipe(&entry.name).is_ok() {
                 continue;
             }
             let there = docker.is_some() && self.there(entry.kind, &entry.reference).await?;

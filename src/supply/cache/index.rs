@@ -44,7 +44,8 @@ impl std::fmt::Display for Source {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    format: u32,
+    /// Of the entry itself.
+    pub(in super::super) format: u32,
     /// The recipe's or component's name.
     pub name: String,
     /// Image or tool.

@@ -89,7 +89,7 @@ async fn follow(
         while let Some(end) = partial.find('\n') {
             let line = &partial[..end];
             job.say(line);
-            if let Some(id) = line.strip_prefix(" ---> ").filter(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            if let Some(id) = layer(line) {
                 job.layers.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
             }
             partial.drain(..=end);
@@ -100,6 +100,12 @@ async fn follow(
     }
     job.say(&partial);
     Ok(())
+}
+
+/// The layer's id in a line of the builder's that ends an instruction: ` ---> 0a4bf1cd1970`.
+fn layer(line: &str) -> Option<&str> {
+    let id = line.strip_prefix(" ---> ")?.trim_end();
+    (id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 fn last_cause(error: &bollard::errors::Error) -> String {
@@ -193,7 +199,7 @@ pub async fn remove(docker: &Docker, reference: &str) -> Result<(), SupplyError>
 /// then go with it. Returns the bytes they took.
 pub async fn remove_layers(docker: &Docker, layers: &[String], dry_run: bool) -> Result<u64, SupplyError> {
     let mut bytes = 0;
-    for id in layers.iter().rev() {
+    for id in layers.iter().rev().filter(|id| !id.is_empty()) {
         let Some(image) = inspect(docker, id).await? else { continue };
         if image.repo_tags.is_some_and(|tags| !tags.is_empty()) {
             continue;
@@ -216,6 +222,14 @@ pub async fn made_by_recipes(docker: &Docker) -> Result<Vec<bollard::models::Ima
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_are_told_from_remarks() {
+        assert_eq!(layer(" ---> 0a4bf1cd1970"), Some("0a4bf1cd1970"));
+        for line in [" ---> ", " ---> Using cache", " ---> Running in 0a4bf1cd1970", "Step 1/2 : FROM scratch"] {
+            assert_eq!(layer(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn references_are_split_at_the_tag_and_not_at_the_port() {
