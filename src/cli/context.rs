@@ -75,10 +75,9 @@ impl Context {
 
     fn screen(&self) -> &Screen {
         self.0.screen.get_or_init(|| {
-            let progress = if self.0.globals.quiet {
-                Progress::Quiet
-            } else {
-                self.0.globals.progress
+            let progress = match self.0.globals.progress {
+                Progress::Auto if self.0.globals.quiet => Progress::Quiet,
+                asked => asked,
             };
             Screen::open(progress, self.stderr_palette(), self.0.globals.verbose)
         })

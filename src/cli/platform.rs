@@ -9,7 +9,6 @@ use crate::supply::{ImageSource, Options, Supply};
 
 /// Where tools and images may come from.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Tools and images")]
 pub struct Sources {
     /// Where images may come from
     #[arg(
@@ -18,11 +17,18 @@ pub struct Sources {
         default_value_t,
         value_name = "SOURCE",
         env = "VADEV_IMAGE_SOURCE",
-        hide_env = true
+        hide_env = true,
+        help_heading = "Tools and images"
     )]
     image_source: ImageSource,
     /// A bundle file to take images and tools from
-    #[arg(long, value_name = "FILE", env = "VADEV_BUNDLE", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VADEV_BUNDLE",
+        hide_env = true,
+        help_heading = "Tools and images"
+    )]
     bundle: Option<PathBuf>,
 }
 

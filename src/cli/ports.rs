@@ -14,15 +14,14 @@ const FILE: &str = "cluster.json";
 
 /// Flags for the shape of the cluster.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub struct Ports {
     /// Port on 127.0.0.1 for http; default: 8080, or what the cluster has
     #[arg(long, value_name = "PORT", env = "VADEV_HTTP_PORT", hide_env = true,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Cluster")]
     http_port: Option<u16>,
     /// Port on 127.0.0.1 for https; default: 8443, or what the cluster has
     #[arg(long, value_name = "PORT", env = "VADEV_HTTPS_PORT", hide_env = true,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Cluster")]
     https_port: Option<u16>,
 }
 

@@ -10,31 +10,30 @@ use crate::profile::Selection;
 
 /// What is chosen of a profile.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "What and how large")]
 pub struct Selecting {
     /// Only these services, with what they need; without any: the whole profile
     #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::services))]
     pub services: Vec<String>,
     /// Only these groups, systems or services, sized as in the whole profile
     #[arg(long, value_name = "NAME", env = "VADEV_ONLY", hide_env = true, value_delimiter = ',',
-          add = ArgValueCompleter::new(complete::components))]
+          add = ArgValueCompleter::new(complete::components), help_heading = "What and how large")]
     pub only: Vec<String>,
     /// Leave the mesh as it is
     #[arg(long, env = "VADEV_SKIP_ISTIO", hide_env = true, action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new())]
+          value_parser = FalseyValueParser::new(), help_heading = "What and how large")]
     pub skip_istio: bool,
     /// Leave databases and other systems as they are
     #[arg(long, env = "VADEV_SKIP_INFRA", hide_env = true, action = ArgAction::SetTrue,
-          value_parser = FalseyValueParser::new())]
+          value_parser = FalseyValueParser::new(), help_heading = "What and how large")]
     pub skip_infra: bool,
     /// Replace one figure, for instance agent-engine.replicas=2
-    #[arg(long, value_name = "NAME.FIELD=VALUE")]
+    #[arg(long, value_name = "NAME.FIELD=VALUE", help_heading = "What and how large")]
     pub set: Vec<String>,
     /// Most CPU that the cluster may take, for instance 2 or 1500m
-    #[arg(long, value_name = "CPU", env = "VADEV_CPUS", hide_env = true, value_parser = cpu)]
+    #[arg(long, value_name = "CPU", env = "VADEV_CPUS", hide_env = true, value_parser = cpu, help_heading = "What and how large")]
     pub cpus: Option<MilliCpu>,
     /// Most memory that the cluster may take, for instance 6Gi
-    #[arg(long, value_name = "BYTES", env = "VADEV_MEMORY", hide_env = true, value_parser = memory)]
+    #[arg(long, value_name = "BYTES", env = "VADEV_MEMORY", hide_env = true, value_parser = memory, help_heading = "What and how large")]
     pub memory: Option<Bytes>,
 }
 

@@ -1,0 +1,34 @@
+# Chores. `just` lists them.
+
+_list:
+    @just --list --unsorted
+
+# Format every source file, also the verbs, which a macro declares and `cargo fmt` therefore does not find
+format:
+    cargo fmt
+    rustfmt --edition 2024 src/cli/*.rs
+
+# What is quick: format, lints, tests without a cluster
+check:
+    cargo fmt --check
+    rustfmt --edition 2024 --check src/cli/*.rs
+    cargo clippy --all-targets -- -D warnings
+    cargo test
+
+# Everything, with the tests on a real cluster
+test:
+    cargo test --release -- --include-ignored
+
+# The platform on this machine, and away again
+up *ARGS:
+    cargo run --release -- up {{ARGS}}
+down *ARGS:
+    cargo run --release -- down {{ARGS}}
+
+# Accept changed snapshots after looking at `git diff`
+snapshots:
+    INSTA_UPDATE=always cargo test --test cli
+
+# Licences, advisories, banned crates (needs cargo-deny)
+licenses:
+    cargo deny check

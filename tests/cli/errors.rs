@@ -1,0 +1,92 @@
+//! Errors say what, why and the next command, and exit with the code of their family.
+
+use super::{Place, stderr, stdout};
+
+#[test]
+fn misspelt_names_are_answered_with_the_nearest() {
+    let place = Place::new();
+    for (arguments, meant) in [
+        (&["doctr"][..], "doctor"),
+        (&["render", "--ouptut", "json"], "--output"),
+        (&["profile", "show", "minimul"], "minimal"),
+        (&["render", "-p", "minimul"], "minimal"),
+        (&["render", "--only", "agent-engin"], "agent-engine"),
+        (&["render", "rag-engin"], "rag-engine"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            stderr(&output).contains(meant),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(stdout(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_error_for_people_and_the_same_for_programs() {
+    let place = Place::new();
+    insta::assert_snapshot!(
+        "unknown-profile",
+        stderr(&place.run(&["profile", "show", "minimul"]))
+    );
+    let output = place.run(&["profile", "show", "minimul", "-o", "json"]);
+    assert_eq!(stdout(&output), "");
+    insta::assert_snapshot!("unknown-profile-json", stderr(&output));
+    let error: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+    assert_eq!(error["error"]["exitCode"], 2);
+}
+
+#[test]
+fn a_wrong_workspace_file_is_shown_with_its_place() {
+    let place = Place::with("apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\nservces: {}\n");
+    let output = place.run(&["render"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("vadev.yaml:4:") && text.contains("servces"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_workspace_file_is_named() {
+    let output = Place::new().run(&["-f", "shop.yaml", "render"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("shop.yaml"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("hint: "), "{}", stderr(&output));
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked_and_nothing_done() {
+    let output = Place::new().run(&["supply", "prune", "--all"]);
+    assert_eq!(output.status.code(), Some(8), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
+}
+
+#[test]
+fn without_an_engine_the_cause_is_told() {
+    let output = Place::new().run(&["supply", "build", "redis"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("/nonexistent/docker.sock"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stderr(&output).contains("hint: "), "{}", stderr(&output));
+}
+
+#[test]
+fn contradicting_flags_are_refused() {
+    let place = Place::new();
+    for arguments in [
+        &["-q", "-v", "profile", "list"][..],
+        &["render", "--out", "x", "-o", "json"],
+    ] {
+        assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let output = place.run(&["doctor", "--http-port", "8443"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("8443"), "{}", stderr(&output));
+}
