@@ -12,10 +12,13 @@ use super::service::{Amount, Resources, SecretSource};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Infrastructure {
     /// Always `vadev.dev/v1`.
+    #[schemars(extend("const" = "vadev.dev/v1"))]
     pub api_version: String,
     /// Always `Infrastructure`.
+    #[schemars(extend("const" = "Infrastructure"))]
     pub kind: String,
     /// Also the name of its file in the production tree, and what services name in `stores`.
+    #[schemars(extend("format" = "dns-label"))]
     pub name: String,
     /// Other names that services may use in `stores`, for instance `minio` for `minio-standalone`.
     #[serde(default)]
@@ -34,6 +37,7 @@ pub struct Infrastructure {
     #[serde(default)]
     pub secrets: IndexMap<String, SecretSource>,
     /// What runs.
+    #[schemars(length(min = 1))]
     pub workloads: Vec<Workload>,
 }
 
@@ -117,8 +121,9 @@ pub enum WorkloadKind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
     /// Name of the workload, its Service and its label `app`.
+    #[schemars(extend("format" = "dns-label"))]
     pub name: String,
-    /// Deployment or StatefulSet.
+    /// `Deployment` or `StatefulSet`.
     pub kind: WorkloadKind,
     /// Where its image comes from.
     pub image: InfrastructureImage,
@@ -137,7 +142,7 @@ pub struct Workload {
     /// Ports of the container and of the Service.
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// Configuration files: absolute path → content. Rendered into the ConfigMap `<name>-config`.
+    /// Configuration files: absolute path → content. Rendered into the config map `<name>-config`.
     #[serde(default)]
     pub files: IndexMap<String, String>,
     /// Persistent volumes.
@@ -166,7 +171,7 @@ pub struct Workload {
     /// Seconds it may take until ready, on a slow machine.
     #[serde(default = "startup_seconds")]
     pub startup_seconds: u32,
-    /// Whether it needs the Kubernetes API (Prometheus): gives it a ServiceAccount that may read pods, nodes and services.
+    /// Whether it needs the Kubernetes API (Prometheus): gives it a service account that may read pods, nodes and services.
     #[serde(default)]
     pub reads_cluster: bool,
 }
@@ -209,6 +214,7 @@ pub struct Port {
     /// Prefixed by its protocol (`tcp-postgres`, `http-api`, `grpc-…`) so that the mesh knows it.
     pub name: String,
     /// Number, the same in container and Service.
+    #[schemars(range(min = 1))]
     pub port: u16,
 }
 
@@ -219,6 +225,7 @@ pub struct Volume {
     /// Name of the claim template.
     pub name: String,
     /// Mount path.
+    #[schemars(extend("format" = "absolute-path"))]
     pub path: String,
     /// Production size.
     pub size: Bytes,
@@ -248,6 +255,7 @@ pub enum SystemProbe {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Heap {
     /// Share of the memory limit, per cent.
+    #[schemars(range(min = 1, max = 100))]
     pub percent: u32,
     /// Never below.
     pub floor: Bytes,

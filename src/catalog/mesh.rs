@@ -10,8 +10,10 @@ use super::service::{Amount, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MeshEntry {
     /// Always `vadev.dev/v1`.
+    #[schemars(extend("const" = "vadev.dev/v1"))]
     pub api_version: String,
     /// Always `Mesh`.
+    #[schemars(extend("const" = "Mesh"))]
     pub kind: String,
     /// `istio`.
     pub name: String,

@@ -1,19 +1,22 @@
 //! The catalog: what the platform consists of, one YAML file a component, with its production facts. Pure: text comes in
 //! as values, problems go out with file, line and column.
 
+mod check;
 mod embedded;
 pub mod infrastructure;
-mod load;
+pub mod load;
 pub mod mesh;
 pub mod problem;
 pub mod quantity;
+pub mod semantic;
 pub mod service;
+pub mod tree;
 
 use indexmap::IndexMap;
 
 pub use embedded::{NamedText, embedded_files, embedded_profiles};
 pub use infrastructure::{Group, Infrastructure, Workload, WorkloadKind};
-pub use load::{load, read};
+pub use load::{load, overlay};
 pub use mesh::{MeshEntry, MeshPart};
 pub use problem::{Problem, Problems};
 pub use quantity::{Bytes, MilliCpu};
@@ -47,3 +50,6 @@ impl Catalog {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

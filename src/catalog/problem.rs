@@ -74,10 +74,8 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// `None` where there is no problem.
-    pub fn of(mut problems: Vec<Problem>) -> Option<Self> {
-        problems.sort();
-        problems.dedup();
-        (!problems.is_empty()).then_some(Self(problems))
+    pub fn of(problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then(|| Self::some(problems))
     }
     /// There is no mesh entry among the files of a catalog.
     pub fn missing_mesh() -> Self {
@@ -90,6 +88,12 @@ impl Problems {
             message: "the catalog has no entry of kind Mesh".to_owned(),
             suggestion: Some("add mesh/istio.yaml".to_owned()),
         }])
+    }
+    /// Problems of which at least one is known to be there.
+    pub fn some(mut problems: Vec<Problem>) -> Self {
+        problems.sort();
+        problems.dedup();
+        Self(problems)
     }
     /// The problems, sorted by file, line and column.
     pub fn all(&self) -> &[Problem] {

@@ -109,7 +109,7 @@ impl fmt::Display for Bytes {
 }
 
 macro_rules! quantity {
-    ($name:ident, $pattern:literal, $about:literal) => {
+    ($name:ident, $format:literal, $pattern:literal, $about:literal) => {
         impl Add for $name {
             type Output = Self;
             fn add(self, other: Self) -> Self {
@@ -152,7 +152,7 @@ macro_rules! quantity {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": ["string", "integer"], "pattern": $pattern, "minimum": 0, "description": $about })
+                schemars::json_schema!({ "type": ["string", "integer"], "format": $format, "pattern": $pattern, "minimum": 0, "description": $about })
             }
         }
     };
@@ -160,11 +160,13 @@ macro_rules! quantity {
 
 quantity!(
     MilliCpu,
+    "cpu",
     r"^[0-9]+(m|\.[0-9]{1,3})?$",
     "An amount of CPU such as 250m or 2."
 );
 quantity!(
     Bytes,
+    "memory",
     r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G)?$",
     "An amount of memory or storage such as 512Mi or 2Gi."
 );

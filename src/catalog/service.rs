@@ -11,10 +11,13 @@ use super::quantity::{Bytes, MilliCpu};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
     /// Always `vadev.dev/v1`.
+    #[schemars(extend("const" = "vadev.dev/v1"))]
     pub api_version: String,
     /// Always `Service`.
+    #[schemars(extend("const" = "Service"))]
     pub kind: String,
     /// Also the name of its Deployment, Kubernetes Service and label `app`.
+    #[schemars(extend("format" = "dns-label"))]
     pub name: String,
     /// One line for people.
     pub summary: String,
@@ -26,6 +29,7 @@ pub struct Service {
     pub image: ServiceImage,
     /// The port it listens on.
     #[serde(default = "default_port")]
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// API path prefixes it serves through the ingress gateway, each beginning with `/`.
     #[serde(default)]
@@ -36,7 +40,7 @@ pub struct Service {
     /// Infrastructure systems it uses, by catalog name.
     #[serde(default)]
     pub stores: Vec<String>,
-    /// Keys and production values of the ConfigMap `<name>-config`.
+    /// Keys and production values of the config map `<name>-config`.
     #[serde(default)]
     pub config: IndexMap<String, String>,
     /// Keys of the Secret `<name>-secret`, and where a development value comes from.
@@ -140,7 +144,7 @@ pub struct Resources {
     pub limits: Amount,
 }
 
-/// A HorizontalPodAutoscaler's figures.
+/// The figures of a `HorizontalPodAutoscaler`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Autoscaling {
@@ -149,6 +153,7 @@ pub struct Autoscaling {
     /// Most replicas.
     pub max: u32,
     /// Target CPU use, per cent of the request.
+    #[schemars(range(min = 1, max = 1000))]
     pub cpu_percent: u32,
     /// Target memory use, per cent of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::catalog::{
-    Catalog, NamedText, Problems, Service, embedded_files, embedded_profiles, load, problem, read,
-};
+use crate::catalog::{Catalog, NamedText};
 use crate::failure::{Failure, Family, Plain};
-use crate::profile::{Profile, ResolveError, Workspace};
+use crate::profile::{Profile, ResolveError, Sources, Workspace, load_all, read_workspace};
 
 /// The name of the workspace file.
 const FILE: &str = "vadev.yaml";
@@ -46,37 +44,33 @@ impl Loaded {
         let Some(file) = found else {
             let repository = start.ancestors().find(|folder| folder.join(".git").exists());
             let root = repository.unwrap_or(start).to_owned();
-            let workspace = Workspace::unnamed(name_of(&root));
-            return Self::assemble(root, workspace);
+            return Self::assemble(root, Sources::default());
         };
-        let (name, text) = text_of(&file)?;
-        let mut workspace: Workspace = read(&name, &text).map_err(one)?;
         let root = file.parent().unwrap_or(start).to_owned();
-        let mut extra = Vec::new();
+        let mut sources = Sources::default();
+        let text = text_of(&file)?;
+        let workspace = read_workspace(&text)?;
         for path in &workspace.extra_service_files {
-            let (name, text) = text_of(&root.join(path))?;
-            extra.push(read::<Service>(&name, &text).map_err(one)?);
+            sources.extra_services.push(text_of(&root.join(path))?);
         }
-        workspace.extra_services.extend(extra);
-        Self::assemble(root, workspace)
-    }
-
-    fn assemble(root: PathBuf, workspace: Workspace) -> Result<Self, Failure> {
-        let (mut files, mut profiles) = (embedded_files(), embedded_profiles());
         if let Some(folder) = &workspace.catalog {
             let folder = root.join(folder);
             for part in ["services", "infrastructure", "mesh"] {
-                files.extend(yaml_files(&folder.join(part))?);
+                sources.catalog.extend(yaml_files(&folder.join(part))?);
             }
-            profiles.extend(yaml_files(&folder.join("profiles"))?);
+            sources.profiles = yaml_files(&folder.join("profiles"))?;
         }
-        let catalog = load(&files)?;
-        let profiles = crate::profile::load_profiles(&profiles)?;
+        sources.workspace = Some(text);
+        Self::assemble(root, sources)
+    }
+
+    fn assemble(root: PathBuf, sources: Sources) -> Result<Self, Failure> {
+        let loaded = load_all(&sources, &name_of(&root))?;
         Ok(Self {
             root,
-            workspace,
-            catalog,
-            profiles,
+            workspace: loaded.workspace,
+            catalog: loaded.catalog,
+            profiles: loaded.profiles,
         })
     }
 
@@ -157,13 +151,6 @@ fn yaml_files(folder: &Path) -> Result<Vec<NamedText>, Failure> {
     }
     files.sort();
     Ok(files)
-}
-
-fn one(problem: problem::Problem) -> Failure {
-    Problems::of(vec![problem]).map_or_else(
-        || Plain::new(Family::Internal, "a file has a problem that has no place").into(),
-        Failure::from,
-    )
 }
 
 fn unreadable(action: &str, path: &Path, error: &io::Error) -> Failure {

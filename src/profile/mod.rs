@@ -1,8 +1,8 @@
 //! Profiles: which part of the platform runs, and how large. Pure: catalog and profile texts in, a sized [`Stack`] out.
 
-mod builtin;
 pub mod capacity;
 mod choose;
+mod load;
 mod order;
 #[allow(clippy::module_inception)]
 pub mod profile;
@@ -13,8 +13,8 @@ mod size;
 pub mod stack;
 pub mod workspace;
 
-pub use builtin::{builtin_profiles, load_profiles};
 pub use capacity::{Capacity, TooSmall};
+pub use load::{Loaded, Sources, load_all, read_workspace};
 pub use profile::Profile;
 pub use resolve::resolve;
 pub use selection::{ResolveError, Selection};

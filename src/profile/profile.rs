@@ -11,8 +11,10 @@ use crate::catalog::{Bytes, Group, MilliCpu};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Profile {
     /// Always `vadev.dev/v1`.
+    #[schemars(extend("const" = "vadev.dev/v1"))]
     pub api_version: String,
     /// Always `Profile`.
+    #[schemars(extend("const" = "Profile"))]
     pub kind: String,
     /// What `-p` takes.
     #[schemars(extend("format" = "dns-label"))]
@@ -97,7 +99,7 @@ pub struct Override {
     /// A whole image reference instead of the catalog's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Keys added to or replaced in the configuration: a service's ConfigMap, a workload's environment.
+    /// Keys added to or replaced in the configuration: a service's config map, a workload's environment.
     pub config: IndexMap<String, String>,
 }
 

@@ -123,7 +123,7 @@ pub fn parse_set(text: &str) -> Result<(String, Override), ResolveError> {
         }
         "image" => change.image = Some(value.to_owned()),
         "requests.cpu" | "requests.memory" => {
-            change.resources.requests = amount(field, value).map_err(wrong)?
+            change.resources.requests = amount(field, value).map_err(wrong)?;
         }
         "limits.cpu" | "limits.memory" => change.resources.limits = amount(field, value).map_err(wrong)?,
         _ => {
@@ -144,7 +144,7 @@ pub fn parse_set(text: &str) -> Result<(String, Override), ResolveError> {
 
 fn amount(field: &str, value: &str) -> Result<AmountOverride, String> {
     let mut amount = AmountOverride::default();
-    if field.ends_with(".cpu") {
+    if matches!(field, "requests.cpu" | "limits.cpu") {
         amount.cpu = Some(MilliCpu::parse(value).map_err(|e| e.to_string())?);
     } else {
         amount.memory = Some(Bytes::parse(value).map_err(|e| e.to_string())?);

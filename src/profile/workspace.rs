@@ -13,8 +13,10 @@ use crate::catalog::{API_VERSION, Service};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workspace {
     /// Always `vadev.dev/v1`.
+    #[schemars(extend("const" = "vadev.dev/v1"))]
     pub api_version: String,
     /// Always `Workspace`.
+    #[schemars(extend("const" = "Workspace"))]
     pub kind: String,
     /// Names the kind cluster and labels every object; lower case letters, digits and hyphens.
     #[schemars(extend("format" = "dns-label"))]

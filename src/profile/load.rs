@@ -1,0 +1,230 @@
+//! Reading profiles and the workspace file, checked against the catalog.
+
+use indexmap::IndexMap;
+
+use super::profile::ServiceChoice;
+use super::{Profile, Workspace};
+use crate::catalog::load::{Document, overlay, read_document};
+use crate::catalog::semantic::{Names, check_service, help};
+use crate::catalog::tree::Step;
+use crate::catalog::tree::Step::{Item, Key};
+use crate::catalog::{Catalog, NamedText, Problem, Problems, embedded_files, embedded_profiles, load};
+
+/// The texts that a run is made of, as a room with file access found them. `Default` is what is built into vadev.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// `vadev.yaml`, where there is one.
+    pub workspace: Option<NamedText>,
+    /// Files below the workspace's `catalog` folder: `services/`, `infrastructure/`, `mesh/`.
+    pub catalog: Vec<NamedText>,
+    /// Files of the workspace's `extraServiceFiles`.
+    pub extra_services: Vec<NamedText>,
+    /// Files below the `profiles/` of the workspace's `catalog` folder, and one named by `-f`.
+    pub profiles: Vec<NamedText>,
+}
+
+/// Everything that was read, and found to fit together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// With the workspace's own services in it.
+    pub catalog: Catalog,
+    /// By name.
+    pub profiles: IndexMap<String, Profile>,
+    /// The workspace.
+    pub workspace: Workspace,
+}
+
+/// Reads `vadev.yaml` alone: enough to know which other files to read.
+pub fn read_workspace(file: &NamedText) -> Result<Workspace, Problems> {
+    match read_document::<Workspace>(&file.0, &file.1) {
+        Ok(document) => Ok(document.entry),
+        Err(problems) => Err(Problems::some(problems)),
+    }
+}
+
+/// Reads everything. `name` is the workspace's where it has no file. All problems of all files come at once, except that
+/// names are only looked up once the catalog is without problems.
+pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
+    let extra = overlay(sources.catalog.clone(), sources.extra_services.clone());
+    let catalog = load(&overlay(embedded_files(), extra));
+    let mut problems: Vec<Problem> = catalog
+        .as_ref()
+        .err()
+        .map(|problems| problems.all().to_vec())
+        .unwrap_or_default();
+    let profile_files = overlay(embedded_profiles(), sources.profiles.clone());
+    let mut profiles = IndexMap::new();
+    let mut documents = Vec::new();
+    for (file, text) in &profile_files {
+        match read_document::<Profile>(file, text) {
+            Ok(document) => documents.push(document),
+            Err(more) => problems.extend(more),
+        }
+    }
+    let workspace = sources
+        .workspace
+        .as_ref()
+        .map(|(file, text)| read_document::<Workspace>(file, text));
+    let workspace = match workspace {
+        Some(Ok(document)) => Some(document),
+        Some(Err(more)) => {
+            problems.extend(more);
+            None
+        }
+        None => None,
+    };
+    let Ok(mut catalog) = catalog else {
+        return Err(Problems::some(problems));
+    };
+    let extra_services = workspace
+        .iter()
+        .flat_map(|document| &document.entry.extra_services);
+    let taken = catalog.services.clone();
+    for service in extra_services {
+        catalog.services.insert(service.name.clone(), service.clone());
+    }
+    catalog.services.sort_keys();
+    for document in documents {
+        problems.extend(check_profile(&document, &catalog));
+        profiles.insert(document.entry.name.clone(), document.entry);
+    }
+    if let Some(document) = &workspace {
+        problems.extend(check_workspace(document, &catalog, &profiles));
+        for (index, service) in document.entry.extra_services.iter().enumerate() {
+            if taken.contains_key(&service.name) || catalog.system(&service.name).is_some() {
+                let path = [Key("extraServices"), Item(index), Key("name")];
+                let help = Some(format!(
+                    "state what differs under `services`: {}: …",
+                    service.name
+                ));
+                let message = format!("the catalog has `{}` already", service.name);
+                problems.push(document.problem(&path, message, help));
+            }
+        }
+    }
+    if let Some(problems) = Problems::of(problems) {
+        return Err(problems);
+    }
+    let workspace = workspace.map_or_else(|| Workspace::unnamed(name), |document| document.entry);
+    Ok(Loaded {
+        catalog,
+        profiles,
+        workspace,
+    })
+}
+
+fn service_names(catalog: &Catalog) -> Vec<String> {
+    catalog.services.keys().cloned().collect()
+}
+
+/// Names of systems, their aliases and workloads.
+fn system_names(catalog: &Catalog) -> Vec<String> {
+    let workloads = catalog
+        .infrastructure
+        .values()
+        .flat_map(|system| &system.workloads);
+    let workloads = workloads.map(|workload| workload.name.clone());
+    let mut names: Vec<String> = catalog
+        .store_names()
+        .into_iter()
+        .map(str::to_owned)
+        .chain(workloads)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn check_profile(document: &Document<'_, Profile>, catalog: &Catalog) -> Vec<Problem> {
+    let profile = &document.entry;
+    let services = service_names(catalog);
+    let mut problems = Vec::new();
+    if let ServiceChoice::Named(names) = &profile.services {
+        for (index, name) in names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| !services.contains(name))
+        {
+            let path = [Key("services"), Item(index)];
+            problems.push(document.problem(
+                &path,
+                format!("no service is called `{name}`"),
+                Some(help(name, &services)),
+            ));
+        }
+    }
+    let known = [services, system_names(catalog)].concat();
+    problems.extend(unknown_keys(
+        document,
+        "overrides",
+        profile.overrides.keys(),
+        &known,
+    ));
+    problems
+}
+
+fn check_workspace(
+    document: &Document<'_, Workspace>,
+    catalog: &Catalog,
+    profiles: &IndexMap<String, Profile>,
+) -> Vec<Problem> {
+    let workspace = &document.entry;
+    let services = service_names(catalog);
+    let mut problems = Vec::new();
+    if let Some(profile) = workspace
+        .profile
+        .as_ref()
+        .filter(|name| !profiles.contains_key(*name))
+    {
+        let known: Vec<String> = profiles.keys().cloned().collect();
+        let message = format!("no profile is called `{profile}`");
+        problems.push(document.problem(&[Key("profile")], message, Some(help(profile, &known))));
+    }
+    problems.extend(unknown_keys(
+        document,
+        "services",
+        workspace.services.keys(),
+        &services,
+    ));
+    let systems = system_names(catalog);
+    problems.extend(unknown_keys(
+        document,
+        "infrastructure",
+        workspace.infrastructure.keys(),
+        &systems,
+    ));
+    let names = Names {
+        services,
+        stores: catalog.store_names().into_iter().map(str::to_owned).collect(),
+    };
+    for (index, service) in workspace.extra_services.iter().enumerate() {
+        let base: [Step<'_>; 2] = [Key("extraServices"), Item(index)];
+        problems.extend(check_service(document, service, &base, Some(&names)));
+        if workspace.extra_services[..index]
+            .iter()
+            .any(|other| other.name == service.name)
+        {
+            let path = [Key("extraServices"), Item(index), Key("name")];
+            problems.push(document.problem(
+                &path,
+                format!("the name `{}` is taken already", service.name),
+                None,
+            ));
+        }
+    }
+    problems
+}
+
+fn unknown_keys<'k, T>(
+    document: &Document<'_, T>,
+    field: &str,
+    keys: impl Iterator<Item = &'k String>,
+    known: &[String],
+) -> Vec<Problem> {
+    keys.filter(|name| !known.contains(name))
+        .map(|name| {
+            let message = format!("nothing in the catalog is called `{name}`");
+            document.key_problem(&[Key(field)], name, message, Some(help(name, known)))
+        })
+        .collect()
+}
