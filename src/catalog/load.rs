@@ -102,6 +102,11 @@ const KINDS: [&str; 3] = ["Service", "Infrastructure", "Mesh"];
 
 /// Reads the files of a catalog; `kind` decides what each is.
 pub fn load(files: &[NamedText]) -> Result<Catalog, Problems> {
+    load_beside(files, &[])
+}
+
+/// As [`load`], where the files may also call services that are declared elsewhere.
+pub fn load_beside(files: &[NamedText], elsewhere: &[&str]) -> Result<Catalog, Problems> {
     let mut documents = Documents::default();
     let mut problems = Vec::new();
     for (file, text) in files {
@@ -109,7 +114,7 @@ pub fn load(files: &[NamedText]) -> Result<Catalog, Problems> {
     }
     // Names that a broken file may have would make false alarms of unknown names.
     let complete = problems.is_empty();
-    problems.extend(semantic::check_catalog(&documents, complete));
+    problems.extend(semantic::check_catalog(&documents, elsewhere, complete));
     if let Some(problems) = Problems::of(problems) {
         return Err(problems);
     }

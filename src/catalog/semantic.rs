@@ -9,9 +9,12 @@ use super::service::{Amount, Resources, Service};
 use super::tree::Step::{Item, Key};
 use super::tree::{Source, Step};
 
-/// All checks over a catalog. `complete` says whether every file could be read; only then can a name be unknown.
-pub fn check_catalog(documents: &Documents<'_>, complete: bool) -> Vec<Problem> {
-    let names = Names::of(documents);
+/// All checks over a catalog, beside which `elsewhere` names more services. `complete` says whether every file could be read; only then can a name be unknown.
+pub fn check_catalog(documents: &Documents<'_>, elsewhere: &[&str], complete: bool) -> Vec<Problem> {
+    let mut names = Names::of(documents);
+    names
+        .services
+        .extend(elsewhere.iter().map(|name| (*name).to_owned()));
     let mut problems = Vec::new();
     for document in &documents.services {
         let names = complete.then_some(&names);

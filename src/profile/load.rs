@@ -4,11 +4,11 @@ use indexmap::IndexMap;
 
 use super::profile::ServiceChoice;
 use super::{Profile, Workspace};
-use crate::catalog::load::{Document, overlay, read_document};
+use crate::catalog::load::{Document, load_beside, overlay, read_document};
 use crate::catalog::semantic::{Names, check_service, help};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
-use crate::catalog::{Catalog, NamedText, Problem, Problems, embedded_files, embedded_profiles, load};
+use crate::catalog::{Catalog, NamedText, Problem, Problems, embedded_files, embedded_profiles};
 
 /// The texts that a run is made of, as a room with file access found them. `Default` is what is built into vadev.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,22 +45,7 @@ pub fn read_workspace(file: &NamedText) -> Result<Workspace, Problems> {
 /// Reads everything. `name` is the workspace's where it has no file. All problems of all files come at once, except that
 /// names are only looked up once the catalog is without problems.
 pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
-    let extra = overlay(sources.catalog.clone(), sources.extra_services.clone());
-    let catalog = load(&overlay(embedded_files(), extra));
-    let mut problems: Vec<Problem> = catalog
-        .as_ref()
-        .err()
-        .map(|problems| problems.all().to_vec())
-        .unwrap_or_default();
-    let profile_files = overlay(embedded_profiles(), sources.profiles.clone());
-    let mut profiles = IndexMap::new();
-    let mut documents = Vec::new();
-    for (file, text) in &profile_files {
-        match read_document::<Profile>(file, text) {
-            Ok(document) => documents.push(document),
-            Err(more) => problems.extend(more),
-        }
-    }
+    let mut problems = Vec::new();
     let workspace = sources
         .workspace
         .as_ref()
@@ -73,6 +58,28 @@ pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
         }
         None => None,
     };
+    let inline = workspace
+        .iter()
+        .flat_map(|document| &document.entry.extra_services);
+    let inline: Vec<&str> = inline.map(|service| service.name.as_str()).collect();
+    let extra = overlay(sources.catalog.clone(), sources.extra_services.clone());
+    let catalog = load_beside(&overlay(embedded_files(), extra), &inline);
+    problems.extend(
+        catalog
+            .as_ref()
+            .err()
+            .into_iter()
+            .flat_map(|problems| problems.all().to_vec()),
+    );
+    let profile_files = overlay(embedded_profiles(), sources.profiles.clone());
+    let mut profiles = IndexMap::new();
+    let mut documents = Vec::new();
+    for (file, text) in &profile_files {
+        match read_document::<Profile>(file, text) {
+            Ok(document) => documents.push(document),
+            Err(more) => problems.extend(more),
+        }
+    }
     let Ok(mut catalog) = catalog else {
         return Err(Problems::some(problems));
     };
@@ -227,4 +234,102 @@ fn unknown_keys<'k, T>(
             document.key_problem(&[Key(field)], name, message, Some(help(name, known)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Diagnose;
+
+    const HEAD: &str = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+
+    fn load_workspace(rest: &str) -> Result<Loaded, Problems> {
+        let sources = Sources {
+            workspace: Some(("vadev.yaml".into(), format!("{HEAD}{rest}"))),
+            ..Sources::default()
+        };
+        load_all(&sources, "unused")
+    }
+
+    #[test]
+    fn a_workspace_says_how_services_are_built() {
+        let loaded = load_workspace(
+            "profile: minimal\nservices:\n  agent-engine:\n    source: src/agent\n    restart: process\n    \
+             sync: [{ from: app, to: /app, ignore: ['**/*.pyc'] }]\n    resources: { limits: { memory: 1Gi } }\n",
+        )
+        .expect("a good file");
+        let agent = &loaded.workspace.services["agent-engine"];
+        assert_eq!(
+            (agent.source.as_deref(), agent.sync[0].to.as_str()),
+            (Some("src/agent"), "/app")
+        );
+    }
+
+    #[test]
+    fn its_names_are_checked_where_they_stand() {
+        let text =
+            "profile: minimall\nservices:\n  agent-enigne: { replicas: 1 }\ninfrastructure:\n  redsi: {}\n";
+        let problems = load_workspace(text).expect_err("misspelt");
+        let told: Vec<String> = problems
+            .all()
+            .iter()
+            .map(|p| {
+                format!(
+                    "{}:{} {} ({})",
+                    p.line,
+                    p.column,
+                    p.message,
+                    p.suggestion.clone().unwrap_or_default()
+                )
+            })
+            .collect();
+        let expected = [
+            "4:10 no profile is called `minimall` (did you mean `minimal`?)",
+            "6:3 nothing in the catalog is called `agent-enigne` (did you mean `agent-engine`?)",
+            "8:3 nothing in the catalog is called `redsi` (did you mean `redis`?)",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn fields_and_types_of_the_file_come_all_at_once() {
+        let text = "services:\n  agent-engine:\n    sync: [{ form: a, to: b }]\n    restart: proces\n    replicas: -1\n";
+        let details = load_workspace(text).expect_err("wrong").details().join("\n");
+        for expected in [
+            "did you mean `from`?",
+            "item 1 of `sync` lacks the field `from`",
+            "`b` must begin with `/`",
+            "did you mean `process`?",
+            "`replicas` is -1, and must be at least 0",
+        ] {
+            assert!(details.contains(expected), "{expected}\n{details}");
+        }
+    }
+
+    #[test]
+    fn extra_services_join_the_catalog() {
+        let entry = "extraServices:\n  - apiVersion: vadev.dev/v1\n    kind: Service\n    name: NAME\n    summary: Ours\n    \
+             language: go\n    source: ours\n    image: { repository: x/ours, version: 1.0.0 }\n    calls: [CALL]\n    \
+             resources: { requests: { cpu: 100m, memory: 64Mi }, limits: { cpu: 100m, memory: 64Mi } }\n    \
+             replicas: 1\n    autoscaling: { min: 1, max: 1, cpuPercent: 70 }\n";
+        let good = entry
+            .replace("NAME", "billing")
+            .replace("CALL", "identity-service");
+        assert!(
+            load_workspace(&good)
+                .expect("good")
+                .catalog
+                .services
+                .contains_key("billing")
+        );
+        let taken = entry
+            .replace("NAME", "rag-engine")
+            .replace("CALL", "identity-servic");
+        let details = load_workspace(&taken).expect_err("taken").details().join("\n");
+        assert!(
+            details.contains("the catalog has `rag-engine` already"),
+            "{details}"
+        );
+        assert!(details.contains("did you mean `identity-service`?"), "{details}");
+    }
 }

@@ -274,7 +274,11 @@ fn overrides_win_in_order_and_are_explained() {
         .find(|s| s.infrastructure.name == "nacos")
         .expect("nacos");
     assert_eq!(nacos.sizes["nacos"].resources.limits.memory, Bytes::mib(2048));
-    assert_eq!(nacos.sizes["nacos"].heap_mib, Some(1024));
+    let percent = nacos.infrastructure.workloads[0].heap.expect("a heap").percent;
+    assert_eq!(
+        nacos.sizes["nacos"].heap_mib,
+        Some(2048 * u64::from(percent) / 100)
+    );
     let rag = stack
         .services
         .iter()
@@ -302,14 +306,16 @@ fn overrides_win_in_order_and_are_explained() {
 
 #[test]
 fn what_cannot_fit_is_refused_with_a_table_and_the_nearest_profile() {
-    let host = machine(2, 6);
+    let floors = stack("full", &Selection::default(), Amount::default());
+    let mut host = Capacity::of(&floors, Amount::default(), false).needed;
+    host.memory.0 -= 1;
     let capacity = |name: &str| Capacity::of(&stack(name, &Selection::default(), host), host, false);
     let others: Vec<_> = ["minimal", "dev", "full"]
         .map(|name| (name.to_owned(), capacity(name)))
         .into();
     let refused = capacity("full")
         .check("full", &others)
-        .expect_err("6 GiB hold no full platform");
+        .expect_err("a byte is missing");
     assert_eq!(refused.nearest.as_deref(), Some("dev"));
     assert!(
         crate::failure::Diagnose::details(&refused)
