@@ -12,6 +12,7 @@ mod platform;
 mod ports;
 mod runtime;
 mod selecting;
+mod timeout;
 mod workspace;
 
 use std::io::Write as _;
@@ -79,6 +80,10 @@ macro_rules! verbs {
 
 // In the order of the help.
 verbs! {
+    up::Up,
+    status::Status,
+    verify::Verify,
+    down::Down,
     doctor::Doctor,
     render::Render,
     supply::Supply,

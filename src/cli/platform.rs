@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Context;
+use super::ports::Ports;
+use crate::engine::{Platform, PlatformOptions};
 use crate::failure::{Failure, Family, Plain};
-use crate::supply::{ImageSource, Options, Supply};
+use crate::profile::{Selection, resolve};
+use crate::supply::{ImageSource, Options, Supply, machine};
 
 /// Where tools and images may come from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -50,5 +53,45 @@ impl Context {
             cache: None,
         };
         Ok(Supply::open(options)?)
+    }
+}
+
+/// A platform, as the flags of a verb describe it.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    /// What is chosen of the profile.
+    pub selection: Selection,
+    /// Where tools and images may come from.
+    pub sources: Sources,
+    /// Ports of the cluster.
+    pub ports: Ports,
+    /// Nodes of a cluster that has to be made.
+    pub nodes: Option<u32>,
+    /// The profile asked for by name.
+    pub profile: Option<&'a str>,
+}
+
+impl Context {
+    /// The platform of this workspace. Touches neither Docker nor a cluster.
+    pub fn platform(&self, wanted: &Wanted<'_>) -> Result<Platform, Failure> {
+        let loaded = self.loaded()?;
+        let profile = self.profile(wanted.profile)?;
+        let host = machine::of_host();
+        let stack = resolve(&loaded.catalog, profile, &loaded.workspace, &wanted.selection, host)?;
+        let state = loaded.make_state()?;
+        let shape = wanted.ports.shape(wanted.nodes, &state)?;
+        let options = PlatformOptions {
+            stack,
+            state,
+            http_port: shape.http_port,
+            https_port: shape.https_port,
+            nodes: shape.nodes,
+        };
+        Ok(Platform::new(options, self.supply(&wanted.sources)?, self.reporter()))
+    }
+
+    /// The platform that runs, for verbs that look at it or remove it.
+    pub fn running(&self) -> Result<Platform, Failure> {
+        self.platform(&Wanted::default())
     }
 }

@@ -56,7 +56,8 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
     for system in &stack.infrastructure {
         for workload in &system.infrastructure.workloads {
             let name = &workload.name;
-            let wanted = request(name, Some(workload.image.official.clone()), workload.image.recipe.as_deref());
+            let official = system.images.get(name).unwrap_or(&workload.image.official).clone();
+            let wanted = request(name, Some(official), workload.image.recipe.as_deref());
             let Some(resolved) = platform.supply.resolve(&wanted).await? else {
                 let reason = "its image comes from a container registry only, and none can be reached".to_owned();
                 images.left_out.push(LeftOut { name: name.clone(), reason });
@@ -69,8 +70,8 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
     }
     for sized in &stack.services {
         let service = &sized.service;
-        let official = format!("{}:{}", service.image.repository, service.image.version);
-        let real = request(&service.name, Some(official), None);
+        let catalog = || format!("{}:{}", service.image.repository, service.image.version);
+        let real = request(&service.name, Some(sized.image.clone().unwrap_or_else(catalog)), None);
         let (wanted, resolved, origin) = match platform.supply.resolve(&real).await? {
             Some(resolved) => {
                 let origin = origin(resolved.source);

@@ -21,4 +21,4 @@ pub use journal::{Entry, Journal};
 pub use platform::{Platform, PlatformOptions};
 pub use status::{ComponentStatus, StatusReport, status};
 pub use up::{StepReport, UpOptions, UpReport, up};
-pub use verify::{CheckResult, VerifyReport, verify};
+pub use verify::{CheckResult, VerifyReport, verify, verify_now};

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Family, Plain};
 use crate::cluster::{Kind, Owner};
 use crate::k8s::{Cluster, Target};
+use crate::plan::ClusterState;
 use crate::profile::Stack;
 use crate::render::kind::KindCluster;
 use crate::report::{Reporter, Step};
@@ -77,6 +78,25 @@ impl Platform {
     /// Connects to the running cluster, waiting at most `within`.
     pub async fn connect(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
         Ok(Cluster::connect(&self.target().await?, within).await?)
+    }
+
+    /// Whether a cluster of the name is there, in whatever state.
+    pub async fn cluster_exists(&self) -> Result<bool, Failure> {
+        Ok(!self.kind().await?.nodes(&self.cluster_name()).await?.is_empty())
+    }
+
+    /// Connects to the cluster; fails with what to do where it does not run.
+    pub async fn running(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
+        let name = self.cluster_name();
+        let state = super::observe::state(&name, self.kind().await?.condition(&name).await?)?;
+        let trouble = match state {
+            ClusterState::Running => return self.connect(within).await,
+            ClusterState::Missing => "does not exist",
+            ClusterState::Broken(_) => "was never finished",
+            ClusterState::Stopped => "is stopped",
+            ClusterState::Paused => "is paused",
+        };
+        Err(Plain::new(Family::Cluster, format!("the cluster {name} {trouble}")).with_hint("vadev up").into())
     }
 
     /// The configuration of a cluster that has to be made.

@@ -13,7 +13,7 @@ use super::mesh;
 use super::observe::observe;
 use super::platform::Platform;
 use super::status::{StatusReport, status};
-use super::verify::{VerifyReport, verify};
+use super::verify::{VerifyReport, verify, verify_now};
 use super::secrets;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Plan};
@@ -32,8 +32,8 @@ pub struct UpOptions {
     pub dry_run: bool,
     /// Leave Istio's installation as it is.
     pub skip_istio: bool,
-    /// Only a part of the profile was asked for: nothing is pruned.
-    pub partial: bool,
+    /// Carry nothing out: verify what runs.
+    pub verify_only: bool,
 }
 
 /// What `up -o json` prints.
@@ -94,6 +94,13 @@ pub struct StepReport {
 pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Failure> {
     let begun = Instant::now();
     let state = &platform.options.state;
+    if options.verify_only {
+        let cluster = platform.running(options.timeout).await?;
+        let mut report = report(platform, &Images::default(), Vec::new(), Vec::new(), begun);
+        report.verify = Some(verify_now(platform, &cluster, options.timeout).await?);
+        report.status = Some(status(platform, &cluster).await?);
+        return Ok(report);
+    }
     for step in Journal::interrupted(state).map_err(|error| journal_trouble(&error))? {
         platform.reporter.note(format!("an earlier run was interrupted in `{step}`; going on from what is there"));
     }
@@ -119,7 +126,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             objects: &objects,
             images: &images.by_component,
             mesh_digest: mesh_digest.as_deref(),
-            whole: !options.partial,
+            whole: !platform.stack().partial,
         };
         let mut plan = plan::plan(&desired, &observed);
         if stopped {

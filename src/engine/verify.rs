@@ -14,7 +14,7 @@ use super::platform::Platform;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, Forward, ForwardTarget, Readiness};
 use crate::render::object::WORKSPACE;
-use crate::render::{Object, ObjectId};
+use crate::render::{self, Object, ObjectId, Setting};
 
 /// The result of all checks.
 #[derive(Debug, Clone, Serialize)]
@@ -64,6 +64,13 @@ pub async fn verify(platform: &Platform, cluster: &Cluster, objects: &[Object], 
         step.finish(crate::report::Outcome::Failed, format!("{failed} of {} checks failed", report.checks.len()));
     }
     Ok(report)
+}
+
+/// As [`verify`], for what the stack is to be on this machine, whoever deployed it.
+pub async fn verify_now(platform: &Platform, cluster: &Cluster, within: Duration) -> Result<VerifyReport, Failure> {
+    let images = super::images::resolve(platform).await?;
+    let setting = Setting { images: images.deployed, secrets: indexmap::IndexMap::new() };
+    verify(platform, cluster, &render::objects(platform.stack(), &setting), within).await
 }
 
 /// Every object is there and every workload ready.

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use clap::ArgAction;
+
+use super::output::OutputArgs;
+use super::{Context, Run};
+use crate::engine::{self, Platform, StatusReport};
+use crate::failure::Failure;
+use crate::report::{Palette, Table};
+
+/// Show what is deployed: ready or not, version, where each image came from, restarts, address
+///
+/// A `stand-in` is vadev's own placeholder and not the service: the service has neither source in the workspace nor an
+/// image that can be had here.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    vadev status\n  \
+    vadev status -w                                   again every two seconds, until Ctrl+C\n  \
+    vadev status -o json | jq '.components[] | select(.ready < .replicas)'")]
+pub struct Status {
+    /// Show it again every two seconds
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    watch: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How long a cluster that runs may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Run for Status {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let platform = context.running()?;
+        context.block_on(async {
+            loop {
+                let report = read(&platform).await?;
+                let palette = context.stdout_palette();
+                if self.watch && palette != Palette::new(false) {
+                    // Home and clear: a terminal shows one picture that changes.
+                    context.print("\x1b[H\x1b[2J")?;
+                }
+                context.print(&self.output.output.text(&report, |wide| table(&report, wide, palette))?)?;
+                if !self.watch {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        })
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.output.output.machine_readable()
+    }
+}
+
+async fn read(platform: &Platform) -> Result<StatusReport, Failure> {
+    let cluster = platform.running(ANSWER).await?;
+    engine::status(platform, &cluster).await
+}
+
+/// The report as a table, then what is left out.
+pub fn table(report: &StatusReport, wide: bool, palette: Palette) -> String {
+    let mut table = if wide {
+        Table::new(["name", "ready", "version", "source", "restarts", "since", "url", "image"])
+    } else {
+        Table::new(["name", "ready", "version", "source", "restarts", "url"])
+    };
+    for one in &report.components {
+        let ready = format!("{}/{}", one.ready, one.replicas);
+        let ready = if one.is_ready() { palette.green(&ready) } else { palette.red(&ready) };
+        let source = if one.source == "stand-in" { palette.yellow(&one.source) } else { one.source.clone() };
+        let mut cells = vec![one.name.clone(), ready, one.version.clone(), source, one.restarts.to_string()];
+        if wide {
+            cells.push(one.since.clone());
+        }
+        cells.push(one.url.clone().unwrap_or_default());
+        if wide {
+            cells.push(one.image.clone());
+        }
+        table.row(cells);
+    }
+    let mut text = format!("{} · profile {} · Kubernetes {}\n", report.cluster, report.profile, report.kubernetes);
+    text.push_str(&table.render(palette));
+    for left in &report.left_out {
+        text.push_str(&format!("{} is left out: {}\n", left.name, left.reason));
+    }
+    text
+}

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use clap::ArgAction;
+
+use super::output::OutputArgs;
+use super::platform::{Sources, Wanted};
+use super::ports::{Ports, Shape};
+use super::selecting::Selecting;
+use super::{Context, Run, status, timeout, verify};
+use crate::engine::{self, Platform, UpOptions, UpReport};
+use crate::failure::{Failure, Family, Plain};
+use crate::profile::{Capacity, Selection, resolve};
+use crate::report::Palette;
+use crate::supply::engine::{EngineOptions, ensure};
+use crate::supply::{doctor, machine};
+
+/// Bring the platform up: container engine, tools, images, cluster, Istio, infrastructure, services; and verify it
+///
+/// A second `up` changes nothing where nothing has changed, mends what has drifted, and goes on where an earlier one was
+/// interrupted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    vadev up                                          the workspace's profile, or dev\n  \
+    vadev up -p minimal\n  \
+    vadev up agent-engine                             one service, with what it needs\n  \
+    vadev up --dry-run                                the plan, with the cause of each step\n  \
+    vadev up --yes -o json | jq .seconds              no questions, and a report")]
+pub struct Up {
+    #[command(flatten)]
+    selecting: Selecting,
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    ports: Ports,
+    /// Nodes of a cluster that has to be made; default: 1, or what the cluster has
+    #[arg(long, value_name = "COUNT", env = "VADEV_NODES", hide_env = true,
+          value_parser = clap::value_parser!(u32).range(1..=9), help_heading = "Cluster")]
+    nodes: Option<u32>,
+    /// Change nothing: check that what runs works
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "dry_run")]
+    verify_only: bool,
+    /// Change nothing: show the plan
+    #[arg(long, action = ArgAction::SetTrue)]
+    dry_run: bool,
+    /// Wait until everything is ready and verified; the default
+    #[arg(long, action = ArgAction::SetTrue, overrides_with = "no_wait")]
+    wait: bool,
+    /// Do not wait until workloads are ready, and do not verify
+    #[arg(long, action = ArgAction::SetTrue, overrides_with = "wait")]
+    no_wait: bool,
+    /// Longest wait for one thing, for instance 90s or 10m
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = timeout::parse,
+          env = "VADEV_TIMEOUT", hide_env = true)]
+    timeout: Duration,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Run for Up {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let wanted = Wanted {
+            selection: self.selecting.selection(),
+            sources: self.sources.clone(),
+            ports: self.ports,
+            nodes: self.nodes,
+            profile: None,
+        };
+        let platform = context.platform(&wanted)?;
+        check_capacity(context, &platform)?;
+        let report = context.block_on(self.carry_out(context, &platform))?;
+        let palette = context.stdout_palette();
+        context.print(&self.output.output.text(&report, |_| text(&report, self.dry_run, palette))?)?;
+        report.verify.as_ref().map_or(Ok(()), verify::failed)
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.output.output.machine_readable()
+    }
+}
+
+impl Up {
+    async fn carry_out(&self, context: &Context, platform: &Platform) -> Result<UpReport, Failure> {
+        let options = UpOptions {
+            timeout: self.timeout,
+            wait: !self.no_wait,
+            dry_run: self.dry_run,
+            verify_only: self.verify_only,
+            skip_istio: self.selecting.skip_istio,
+        };
+        if !self.dry_run && !self.verify_only {
+            let consent = |question: &str| context.agrees(question);
+            let step = context.reporter().step("engine", "Container engine", None);
+            match ensure(&EngineOptions::new(&consent), &step).await {
+                Ok(engine) => step.done(engine.done.join(", ")),
+                Err(error) => {
+                    step.failed(&error);
+                    return Err(error.into());
+                }
+            };
+            self.check_ports(platform).await?;
+        }
+        engine::up(platform, &options).await
+    }
+
+    /// The ports are fixed when the cluster is made; before that, whoever holds one is named.
+    async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
+        if platform.cluster_exists().await? {
+            return Ok(());
+        }
+        let shape = Shape {
+            http_port: platform.options.http_port,
+            https_port: platform.options.https_port,
+            nodes: platform.options.nodes,
+        };
+        for (port, flag) in [(shape.http_port, "--http-port"), (shape.https_port, "--https-port")] {
+            let holder = match doctor::port_holder(port, &[]) {
+                doctor::Holder::Free => continue,
+                doctor::Holder::Process(name) => format!("is held by {name}"),
+                doctor::Holder::Container(one) => format!("is held by the container {}", one.container),
+                doctor::Holder::Forbidden => "may not be opened by this user".to_owned(),
+            };
+            let message = format!("port {port} on 127.0.0.1 {holder}");
+            let hint = format!("choose another one: vadev up {flag} {}", port.saturating_add(1000));
+            return Err(Plain::new(Family::Environment, message).with_hint(hint).into());
+        }
+        shape.remember(&platform.options.state)
+    }
+}
+
+/// Refuses what this machine cannot hold, before anything is started.
+fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure> {
+    let Some(host) = machine::of_host() else {
+        return Ok(());
+    };
+    let loaded = context.loaded()?;
+    let capacity = Capacity::of(platform.stack(), host, false);
+    if capacity.fits() {
+        return Ok(());
+    }
+    let mut others = Vec::new();
+    for profile in loaded.profiles.values().filter(|profile| profile.name != platform.stack().profile) {
+        let stack = resolve(&loaded.catalog, profile, &loaded.workspace, &Selection::default(), Some(host))?;
+        others.push((profile.name.clone(), Capacity::of(&stack, host, false)));
+    }
+    capacity.check(&platform.stack().profile, &others)?;
+    Ok(())
+}
+
+/// What a person reads at the end: the plan, or the platform and where to look.
+fn text(report: &UpReport, dry_run: bool, palette: Palette) -> String {
+    let mut text = String::new();
+    if dry_run {
+        for step in &report.plan {
+            text.push_str(&format!("{}  ({})\n", palette.bold(&step.title), step.cause));
+            for object in &step.objects {
+                text.push_str(&format!("    {object}\n"));
+            }
+        }
+        if report.plan.is_empty() {
+            text.push_str("nothing to do\n");
+        }
+        return text;
+    }
+    if let Some(status) = &report.status {
+        text.push_str(&status::table(status, false, palette));
+    }
+    let done = if report.changed { "" } else { "nothing had to be changed; " };
+    text.push_str(&format!("\n{done}{:.1} s\n", report.seconds));
+    if let Some(url) = report.urls.first() {
+        text.push_str(&format!("Look at {url}\n"));
+    }
+    text.push_str("Next: vadev status, vadev verify, vadev down\n");
+    text
+}
