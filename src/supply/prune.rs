@@ -12,6 +12,9 @@ use crate::report::Step;
 /// Nobody writes a single file for this long.
 const ABANDONED: Duration = Duration::from_hours(1);
 
+const ALL: &str = "everything is to go";
+const OUTDATED: &str = "no recipe makes it like this any more";
+
 /// What to take away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PruneOptions {
@@ -73,12 +76,17 @@ impl Supply {
             if busy {
                 continue;
             }
-            let names = if image.repo_tags.is_empty() { vec![image.id.clone()] } else { image.repo_tags.clone() };
+            // Older engines give a nameless image this name.
+            let mut names = image.repo_tags.clone();
+            names.retain(|name| name != "<none>:<none>");
+            if names.is_empty() {
+                names.push(image.id.clone());
+            }
             for name in names {
                 step.progress(format!("removing {name}"));
                 // The engine refuses while a container or a newer image needs it; then it simply stays.
                 if options.dry_run || images::remove(docker, &name).await.is_ok() {
-                    let reason = if used { "everything is to go" } else { "no recipe makes it any more" };
+                    let reason = if used { ALL } else { OUTDATED };
                     let size = u64::try_from(image.size).unwrap_or_default();
                     rows.push(PrunedRow { what: "image", name, size, reason });
                 }
@@ -120,7 +128,11 @@ impl Supply {
                 }
             }
             let (what, size) = if entry.kind == Kind::Tool { ("tool", entry.size) } else { ("entry", 0) };
-            let reason = if there { "no recipe makes it any more" } else { "it is gone" };
+            let reason = match (there, current) {
+                (false, _) => "it is gone",
+                (true, true) => ALL,
+                (true, false) => OUTDATED,
+            };
             rows.push(PrunedRow { what, name: entry.name, size, reason });
         }
         Ok(())
@@ -158,9 +170,9 @@ impl Supply {
             }
         }
         if options.all {
-            doomed.extend(below(&cache.root().join("logs"))?.into_iter().map(|path| (path, "everything is to go")));
+            doomed.extend(below(&cache.root().join("logs"))?.into_iter().map(|path| (path, ALL)));
             if cache.try_lock("go-toolchain")?.is_ok() {
-                doomed.extend(below(&cache.root().join("go"))?.into_iter().map(|path| (path, "everything is to go")));
+                doomed.extend(below(&cache.root().join("go"))?.into_iter().map(|path| (path, ALL)));
             }
         }
         for (path, reason) in doomed {

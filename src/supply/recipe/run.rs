@@ -11,6 +11,7 @@ use super::images;
 use super::job::{Job, Kit, Trouble};
 use super::model::{Action, Recipe};
 use super::{debian, languages, preload};
+use crate::failure::Diagnose;
 use crate::report::Step;
 
 /// Makes the artefact of `recipe` and records it. The caller holds the recipe's lock, has what it needs, and has not
@@ -28,13 +29,18 @@ pub async fn make(
         job.say(&format!("step {} of {}: {}", index + 1, recipe.steps.len(), action.name()));
         if let Err(Trouble(reason)) = act(&job, action, &unfinished).await {
             job.say(&reason);
-            return Err(SupplyError::Step {
+            let error = SupplyError::Step {
                 recipe: recipe.name.clone(),
                 step: format!("{} of {} ({})", index + 1, recipe.steps.len(), action.name()),
                 reason,
                 tail: job.tail(),
                 log: kit.cache.log(&recipe.name),
-            });
+            };
+            // The next attempt would clear it as well, but that may never come, and hundreds of MB may lie there.
+            if let Err(remains) = job.end().await {
+                step.reporter().warn(remains.to_string(), remains.hint());
+            }
+            return Err(error);
         }
     }
     let mut entry = Entry::new(&recipe.name, recipe.kind, &recipe.reference, Source::Packages);
