@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 
 use super::cache::{Entry, Kind, Source, digest_file, stamp};
-use super::recipe::{self, images};
 use super::host::Program;
+use super::recipe::{self, images};
 use super::{Supply, SupplyError};
 use crate::report::Step;
 
@@ -30,7 +30,9 @@ impl Supply {
             }
         }
         self.preflight(names, step).await?;
-        try_join_all(names.iter().map(|name| self.ensure(name, step))).await.map_err(SupplyError::Shared)
+        try_join_all(names.iter().map(|name| self.ensure(name, step)))
+            .await
+            .map_err(SupplyError::Shared)
     }
 
     /// What is known of the artefact of the recipe `name` if it is there and current: made of the recipe as it is now,
@@ -38,18 +40,27 @@ impl Supply {
     pub(super) async fn present(&self, name: &str) -> Result<Option<Entry>, SupplyError> {
         let recipe = self.kit.book.recipe(name)?;
         let hash = self.kit.book.hash(name);
-        let known = self.kit.cache.entry(name).filter(|entry| entry.input.as_deref() == Some(hash));
+        let known = self
+            .kit
+            .cache
+            .entry(name)
+            .filter(|entry| entry.input.as_deref() == Some(hash));
         if recipe.kind == Kind::Tool {
             let Some(entry) = known else { return Ok(None) };
             let cache = self.kit.cache.clone();
             let check = move || {
                 let digest = entry.digest.trim_start_matches("sha256:").to_owned();
                 let path = cache.bin(&entry.reference);
-                if entry.written.is_some() && stamp(&path) == entry.written.map(|written| (entry.size, written)) {
+                if entry.written.is_some()
+                    && stamp(&path) == entry.written.map(|written| (entry.size, written))
+                {
                     return Ok(Some(entry));
                 }
                 if path.is_file() && digest_file(&path)? == digest {
-                    let entry = Entry { written: stamp(&path).map(|(_, written)| written), ..entry };
+                    let entry = Entry {
+                        written: stamp(&path).map(|(_, written)| written),
+                        ..entry
+                    };
                     cache.record(&entry)?;
                     return Ok(Some(entry));
                 }
@@ -64,7 +75,9 @@ impl Supply {
                 Err(error) => Err(SupplyError::file("check", self.kit.cache.bin(name))(error.into())),
             };
         }
-        let Some(image) = images::inspect(self.docker().await?, &recipe.reference).await? else { return Ok(None) };
+        let Some(image) = images::inspect(self.docker().await?, &recipe.reference).await? else {
+            return Ok(None);
+        };
         if images::recipe_label(&image) != Some(hash) {
             return Ok(None);
         }
@@ -77,19 +90,34 @@ impl Supply {
         recipe.version.clone_into(&mut entry.version);
         entry.input = Some(hash.to_owned());
         entry.digest = id;
-        entry.size = image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+        entry.size = image
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default();
         Ok(Some(entry))
     }
 
     /// Makes the artefact of the recipe `name` unless it is there. Whoever asks while it is being made gets the same result.
-    pub(super) fn ensure<'a>(&'a self, name: &'a str, step: &'a Step) -> BoxFuture<'a, Result<Entry, Arc<SupplyError>>> {
+    pub(super) fn ensure<'a>(
+        &'a self,
+        name: &'a str,
+        step: &'a Step,
+    ) -> BoxFuture<'a, Result<Entry, Arc<SupplyError>>> {
         async move {
             let cell = self.cell(name);
-            let result =
-                cell.get_or_init(|| self.ensure_once(name, step).map(|result| result.map_err(Arc::new))).await.clone();
+            let result = cell
+                .get_or_init(|| {
+                    self.ensure_once(name, step)
+                        .map(|result| result.map_err(Arc::new))
+                })
+                .await
+                .clone();
             if result.is_err() {
                 // Those who wait share the failure; who asks later, in a long session, gets a new attempt.
-                self.made.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| !Arc::ptr_eq(kept, &cell));
+                self.made
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .retain(|_, kept| !Arc::ptr_eq(kept, &cell));
             }
             result
         }
@@ -101,7 +129,11 @@ impl Supply {
             return Ok(entry);
         }
         let recipe = self.kit.book.recipe(name)?;
-        let needs: Vec<_> = recipe.needs.iter().map(|need| self.ensure_need(name, need, step)).collect();
+        let needs: Vec<_> = recipe
+            .needs
+            .iter()
+            .map(|need| self.ensure_need(name, need, step))
+            .collect();
         try_join_all(needs).await?;
         let programs: BTreeSet<Program> = Program::of(recipe);
         self.prepare(&programs, step).await?;
@@ -118,8 +150,16 @@ impl Supply {
             Kind::Tool => None,
         };
         let cause = self.cause(name, docker).await?;
-        let verb = if recipe.kind == Kind::Tool { "Compile" } else { "Build image" };
-        let child = step.child(format!("build/{name}"), format!("{verb} {name} {}", recipe.version), Some(cause));
+        let verb = if recipe.kind == Kind::Tool {
+            "Compile"
+        } else {
+            "Build image"
+        };
+        let child = step.child(
+            format!("build/{name}"),
+            format!("{verb} {name} {}", recipe.version),
+            Some(cause),
+        );
         match recipe::make(&self.kit, docker, recipe, &child).await {
             Ok(entry) => {
                 child.done(format!("{} · {} MB", entry.reference, entry.size / 1_000_000));
@@ -139,12 +179,20 @@ impl Supply {
         step: &'a Step,
     ) -> BoxFuture<'a, Result<Entry, SupplyError>> {
         let made = self.ensure(need, step);
-        let explain = move |source| SupplyError::Need { name: name.to_owned(), need: need.to_owned(), source };
+        let explain = move |source| SupplyError::Need {
+            name: name.to_owned(),
+            need: need.to_owned(),
+            source,
+        };
         made.map(move |result| result.map_err(explain)).boxed()
     }
 
     /// Why it has to be made.
-    pub(super) async fn cause(&self, name: &str, docker: Option<&bollard::Docker>) -> Result<String, SupplyError> {
+    pub(super) async fn cause(
+        &self,
+        name: &str,
+        docker: Option<&bollard::Docker>,
+    ) -> Result<String, SupplyError> {
         let recipe = self.kit.book.recipe(name)?;
         let known = self.kit.cache.entry(name);
         let there = match docker {

@@ -4,51 +4,33 @@
 //! A bundle is a tar archive. Its first member, `manifest.json`, lists the others with their SHA-256; the others are
 //! `images/<name>.tar` in the format of `docker save`, and `tools/<name>`.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+mod archive;
 
+use std::path::Path;
+
+use archive::{Member, bad, extract_member, read_manifest, write_archive};
 use bollard::body_try_stream;
 use bollard::query_parameters::ImportImageOptions;
 use futures::{StreamExt, TryStreamExt};
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
-use super::cache::{Entry, Kind, Source, TEMPORARY, digest_file, stamp};
+use super::cache::{Entry, Kind, Source, stamp};
 use super::docker::reason;
 use super::image::ImageRequest;
 use super::pulse::Pulse;
 use super::recipe::images;
 use super::{Supply, SupplyError};
-use crate::agent::digest::to_hex;
 use crate::report::Step;
-
-const FORMAT: &str = "vadev-bundle/1";
-const MANIFEST: &str = "manifest.json";
-
-/// The first member.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    format: String,
-    members: Vec<Member>,
-}
-
-/// One artefact of a bundle.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Member {
-    /// The member's path in the archive.
-    path: String,
-    /// Its digest, hex.
-    sha256: String,
-    /// What it is.
-    entry: Entry,
-}
 
 impl Supply {
     /// Writes a bundle of everything that is there, or of `names` only. Returns what went into it.
-    pub async fn create_bundle(&self, file: &Path, names: &[&str], step: &Step) -> Result<Vec<Entry>, SupplyError> {
+    pub async fn create_bundle(
+        &self,
+        file: &Path,
+        names: &[&str],
+        step: &Step,
+    ) -> Result<Vec<Entry>, SupplyError> {
         let mut entries = Vec::new();
         for name in names {
             let known = match self.kit.book.recipe(name) {
@@ -61,7 +43,12 @@ impl Supply {
             })?);
         }
         if names.is_empty() {
-            for row in self.list().await?.into_iter().filter(|row| row.state == super::State::Present) {
+            for row in self
+                .list()
+                .await?
+                .into_iter()
+                .filter(|row| row.state == super::State::Present)
+            {
                 let present = match self.kit.book.recipe(&row.name) {
                     Ok(_) => self.present(&row.name).await?,
                     Err(_) => self.kit.cache.entry(&row.name),
@@ -70,14 +57,22 @@ impl Supply {
             }
         }
         // Beside the target: the parts are as large as the bundle, and other file systems may be small.
-        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = file
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let scratch = tempfile::Builder::new()
             .prefix(".vadev-bundle-")
             .tempdir_in(folder)
             .map_err(SupplyError::file("write to", folder))?;
         let mut members = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            step.progress(format!("{} ({} of {})", entry.reference, index + 1, entries.len()));
+            step.progress(format!(
+                "{} ({} of {})",
+                entry.reference,
+                index + 1,
+                entries.len()
+            ));
             let part = scratch.path().join(index.to_string());
             let path = match entry.kind {
                 Kind::Image => {
@@ -90,7 +85,14 @@ impl Supply {
                     format!("tools/{}", entry.reference)
                 }
             };
-            members.push((part, Member { path, sha256: String::new(), entry: entry.clone() }));
+            members.push((
+                part,
+                Member {
+                    path,
+                    sha256: String::new(),
+                    entry: entry.clone(),
+                },
+            ));
         }
         step.progress("writing the bundle");
         let (target, scratch_path) = (file.to_owned(), scratch.path().join("bundle"));
@@ -105,11 +107,15 @@ impl Supply {
     async fn save_image(&self, reference: &str, part: &Path, step: &Step) -> Result<(), SupplyError> {
         let pulse = Pulse::new(step);
         let mut stream = std::pin::pin!(self.docker().await?.export_image(reference));
-        let mut out = tokio::fs::File::create(part).await.map_err(SupplyError::file("write", part))?;
+        let mut out = tokio::fs::File::create(part)
+            .await
+            .map_err(SupplyError::file("write", part))?;
         let mut bytes = 0;
         while let Some(chunk) = pulse.during(stream.next()).await {
             let chunk = chunk.map_err(SupplyError::engine(format!("export {reference}")))?;
-            out.write_all(&chunk).await.map_err(SupplyError::file("write", part))?;
+            out.write_all(&chunk)
+                .await
+                .map_err(SupplyError::file("write", part))?;
             bytes += chunk.len();
             pulse.tell(&format!("{reference} · {} MB", bytes / 1_000_000));
         }
@@ -124,20 +130,33 @@ impl Supply {
         step: &Step,
     ) -> Result<Option<Entry>, SupplyError> {
         let fits = |entry: &Entry| self.fits(request, entry);
-        let Some((member, part)) = self.extract(bundle, fits, step).await? else { return Ok(None) };
+        let Some((member, part)) = self.extract(bundle, fits, step).await? else {
+            return Ok(None);
+        };
         let docker = self.docker().await?;
-        let open = tokio::fs::File::open(part.path()).await.map_err(SupplyError::file("read", part.path()))?;
+        let open = tokio::fs::File::open(part.path())
+            .await
+            .map_err(SupplyError::file("read", part.path()))?;
         let body = body_try_stream(ReaderStream::with_capacity(open, 1 << 18));
         let load = docker.import_image(ImportImageOptions::default(), body, None);
-        let loaded = Pulse::new(step).during(load.try_for_each(|_| async { Ok(()) })).await;
-        loaded.map_err(|error| bad(bundle)(format!("{} cannot be loaded: {}", member.path, reason(&error))))?;
+        let loaded = Pulse::new(step)
+            .during(load.try_for_each(|_| async { Ok(()) }))
+            .await;
+        loaded
+            .map_err(|error| bad(bundle)(format!("{} cannot be loaded: {}", member.path, reason(&error))))?;
         let Some(image) = images::inspect(docker, &member.entry.reference).await? else {
-            return Err(bad(bundle)(format!("{} does not contain {}", member.path, member.entry.reference)));
+            return Err(bad(bundle)(format!(
+                "{} does not contain {}",
+                member.path, member.entry.reference
+            )));
         };
         let mut entry = member.entry;
         entry.source = Source::Bundle;
         entry.digest = image.id.unwrap_or_default();
-        entry.name = request.recipe.clone().unwrap_or_else(|| request.component.clone());
+        entry.name = request
+            .recipe
+            .clone()
+            .unwrap_or_else(|| request.component.clone());
         self.kit.cache.record(&entry)?;
         Ok(Some(entry))
     }
@@ -151,7 +170,9 @@ impl Supply {
         let path = bundle.to_owned();
         let manifest = blocking(move || read_manifest(&path)).await?;
         let mut members = manifest.members.into_iter().map(|member| member.entry);
-        Ok(members.find(|entry| self.fits(request, entry)).map(|entry| entry.reference))
+        Ok(members
+            .find(|entry| self.fits(request, entry))
+            .map(|entry| entry.reference))
     }
 
     /// Whether an artefact of a bundle is what a request wants. One that was made of another version of the recipe is not.
@@ -172,7 +193,9 @@ impl Supply {
     ) -> Result<Option<Entry>, SupplyError> {
         let hash = self.kit.book.hash(name);
         let fits = |e: &Entry| e.kind == Kind::Tool && e.name == name && e.input.as_deref() == Some(hash);
-        let Some((member, part)) = self.extract(bundle, fits, step).await? else { return Ok(None) };
+        let Some((member, part)) = self.extract(bundle, fits, step).await? else {
+            return Ok(None);
+        };
         let (digest, _) = self.kit.cache.put_blob(part.path())?;
         let path = self.kit.cache.install(&digest, &member.entry.reference)?;
         let mut entry = member.entry;
@@ -192,10 +215,22 @@ impl Supply {
     ) -> Result<Option<(Member, tempfile::NamedTempFile)>, SupplyError> {
         let path = bundle.to_owned();
         let manifest = blocking(move || read_manifest(&path)).await?;
-        let Some(member) = manifest.members.into_iter().find(|member| fits(&member.entry)) else { return Ok(None) };
-        step.progress(format!("reading {} from {}", member.entry.reference, bundle.display()));
-        let (path, wanted, scratch) = (bundle.to_owned(), member.clone(), self.kit.cache.root().join("work"));
-        let part = Pulse::new(step).during(blocking(move || extract_member(&path, &wanted, &scratch))).await?;
+        let Some(member) = manifest.members.into_iter().find(|member| fits(&member.entry)) else {
+            return Ok(None);
+        };
+        step.progress(format!(
+            "reading {} from {}",
+            member.entry.reference,
+            bundle.display()
+        ));
+        let (path, wanted, scratch) = (
+            bundle.to_owned(),
+            member.clone(),
+            self.kit.cache.root().join("work"),
+        );
+        let part = Pulse::new(step)
+            .during(blocking(move || extract_member(&path, &wanted, &scratch)))
+            .await?;
         Ok(Some((member, part)))
     }
 }
@@ -206,127 +241,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(SupplyError::NoCache(error.to_string())),
-    }
-}
-
-fn bad(bundle: &Path) -> impl Fn(String) -> SupplyError {
-    let path = bundle.to_owned();
-    move |reason| SupplyError::Bundle { path: path.clone(), reason }
-}
-
-fn write_archive(members: Vec<(PathBuf, Member)>, target: &Path) -> Result<(), SupplyError> {
-    let mut listed = Vec::new();
-    for (part, mut member) in members {
-        member.sha256 = digest_file(&part)?;
-        listed.push((part, member));
-    }
-    let manifest = Manifest { format: FORMAT.to_owned(), members: listed.iter().map(|(_, m)| m.clone()).collect() };
-    let write = || -> std::io::Result<()> {
-        let text = serde_json::to_vec_pretty(&manifest)?;
-        let mut archive = tar::Builder::new(std::io::BufWriter::new(std::fs::File::create(target)?));
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, MANIFEST, text.as_slice())?;
-        for (part, member) in &listed {
-            let mut file = std::fs::File::open(part)?;
-            let mut header = tar::Header::new_gnu();
-            header.set_size(file.metadata()?.len());
-            header.set_mode(if member.entry.kind == Kind::Tool { 0o755 } else { 0o644 });
-            archive.append_data(&mut header, &member.path, &mut file)?;
-        }
-        archive.into_inner()?.into_inner()?.sync_all()
-    };
-    write().map_err(SupplyError::file("write", target))
-}
-
-fn read_manifest(bundle: &Path) -> Result<Manifest, SupplyError> {
-    let broken = bad(bundle);
-    let file = std::fs::File::open(bundle).map_err(|error| broken(error.to_string()))?;
-    let mut archive = tar::Archive::new(file);
-    let mut first = archive
-        .entries()
-        .ok()
-        .and_then(|mut entries| entries.next())
-        .and_then(Result::ok)
-        .filter(|entry| entry.path_bytes().as_ref() == MANIFEST.as_bytes())
-        .ok_or_else(|| broken("it is no bundle of vadev's".to_owned()))?;
-    let mut text = Vec::new();
-    first.read_to_end(&mut text).map_err(|error| broken(error.to_string()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| broken(format!("its manifest cannot be read: {error}")))?;
-    if manifest.format != FORMAT {
-        return Err(broken(format!("its format is {}, this vadev reads {FORMAT}", manifest.format)));
-    }
-    Ok(manifest)
-}
-
-fn extract_member(bundle: &Path, member: &Member, scratch: &Path) -> Result<tempfile::NamedTempFile, SupplyError> {
-    let broken = bad(bundle);
-    let file = std::fs::File::open(bundle).map_err(|error| broken(error.to_string()))?;
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().map_err(|error| broken(error.to_string()))? {
-        let mut entry = entry.map_err(|error| broken(error.to_string()))?;
-        if entry.path_bytes().as_ref() != member.path.as_bytes() {
-            continue;
-        }
-        let mut part = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(scratch).map_err(SupplyError::file("write to", scratch))?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0_u8; 1 << 20];
-        loop {
-            let read = entry.read(&mut buffer).map_err(|error| broken(error.to_string()))?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&buffer[..read]);
-            part.write_all(&buffer[..read]).map_err(SupplyError::file("write to", scratch))?;
-        }
-        let found = to_hex(&hash.finalize());
-        if found != member.sha256 {
-            let subject = format!("{} in {}", member.path, bundle.display());
-            return Err(SupplyError::Digest { subject, expected: member.sha256.clone(), found });
-        }
-        return Ok(part);
-    }
-    Err(broken(format!("{} is missing in it", member.path)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bundle(folder: &Path) -> PathBuf {
-        let part = folder.join("part");
-        std::fs::write(&part, "content of a tool").unwrap();
-        let entry = Entry::new("kind", Kind::Tool, "kind", Source::Packages);
-        let member = Member { path: "tools/kind".to_owned(), sha256: String::new(), entry };
-        let target = folder.join("bundle.tar");
-        write_archive(vec![(part, member)], &target).unwrap();
-        target
-    }
-
-    #[test]
-    fn members_come_back_and_damage_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = bundle(folder.path());
-        let manifest = read_manifest(&file).unwrap();
-        let part = extract_member(&file, &manifest.members[0], folder.path()).unwrap();
-        assert_eq!(std::fs::read_to_string(part.path()).unwrap(), "content of a tool");
-
-        let mut bytes = std::fs::read(&file).unwrap();
-        let at = bytes.windows(7).position(|window| window == b"content").unwrap();
-        bytes[at] = b'C';
-        std::fs::write(&file, bytes).unwrap();
-        let error = extract_member(&file, &manifest.members[0], folder.path()).unwrap_err();
-        assert!(matches!(error, SupplyError::Digest { .. }), "{error}");
-    }
-
-    #[test]
-    fn other_files_are_no_bundles() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x");
-        std::fs::write(&file, "hello").unwrap();
-        assert!(read_manifest(&file).unwrap_err().to_string().contains("no bundle"));
-        assert!(read_manifest(&folder.path().join("absent")).is_err());
     }
 }

@@ -141,7 +141,10 @@ impl SupplyError {
     /// For `map_err` after a request to the engine.
     pub fn engine(action: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
         let action = action.into();
-        move |error| Self::Engine { action, reason: docker::reason(&error) }
+        move |error| Self::Engine {
+            action,
+            reason: docker::reason(&error),
+        }
     }
 }
 
@@ -149,7 +152,7 @@ impl Diagnose for SupplyError {
     fn family(&self) -> Family {
         match self {
             Self::File { .. } | Self::InvalidRecipe { .. } => Family::Internal,
-                        Self::UnknownRecipe { .. } => Family::Usage,
+            Self::UnknownRecipe { .. } => Family::Usage,
             Self::Locked { .. } => Family::Timeout,
             Self::Host { refused: true, .. } => Family::Refused,
             Self::NoCache(_) | Self::Host { .. } => Family::Environment,
@@ -170,20 +173,27 @@ impl Diagnose for SupplyError {
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("vadev supply prune, then run the command again".to_owned())
             }
-            Self::File { .. } | Self::NoCache(_) => Some("set VADEV_CACHE to a folder you may write to".to_owned()),
+            Self::File { .. } | Self::NoCache(_) => {
+                Some("set VADEV_CACHE to a folder you may write to".to_owned())
+            }
             Self::UnknownRecipe { suggestion, .. } => Some(match suggestion {
                 Some(name) => format!("did you mean `{name}`? `vadev supply list` shows them all"),
                 None => "vadev supply list".to_owned(),
             }),
             Self::InvalidRecipe { .. } => None,
-            Self::Step { recipe, log, .. } => {
-                Some(format!("read {}, then run `vadev supply build {recipe}`", log.display()))
-            }
+            Self::Step { recipe, log, .. } => Some(format!(
+                "read {}, then run `vadev supply build {recipe}`",
+                log.display()
+            )),
             Self::Locked { .. } => Some("wait for it, or end it".to_owned()),
-            Self::Digest { .. } => Some("run the command again; if it stays, somebody changed the package".to_owned()),
+            Self::Digest { .. } => {
+                Some("run the command again; if it stays, somebody changed the package".to_owned())
+            }
             Self::Host { fix, .. } => Some(fix.clone()),
             Self::NoSource { .. } => Some("vadev doctor, or choose another --image-source".to_owned()),
-            Self::Bundle { .. } => Some("vadev bundle create FILE on a machine that has the images".to_owned()),
+            Self::Bundle { .. } => {
+                Some("vadev bundle create FILE on a machine that has the images".to_owned())
+            }
             Self::Engine { .. } => Some("vadev doctor".to_owned()),
             Self::Docker(error) => error.hint(),
             Self::Process(error) => error.hint(),

@@ -9,7 +9,9 @@ use crate::failure::Diagnose;
 use crate::report::Step;
 
 /// Which sources may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageSource {
     /// What is there, else a registry if one answers, else the bundle if one is given, else packages.
@@ -50,7 +52,12 @@ pub struct Supplied {
 
 impl From<Entry> for Supplied {
     fn from(entry: Entry) -> Self {
-        Self { reference: entry.reference, source: entry.source, digest: entry.digest, size: entry.size }
+        Self {
+            reference: entry.reference,
+            source: entry.source,
+            digest: entry.digest,
+            size: entry.size,
+        }
     }
 }
 
@@ -65,8 +72,14 @@ impl Supply {
     async fn find_image(&self, request: &ImageRequest, step: &Step) -> Result<Supplied, SupplyError> {
         let allowed = |source: ImageSource| [ImageSource::Auto, source].contains(&self.options.source);
         let mut tried = Vec::new();
-        let official = request.official.as_deref().filter(|_| allowed(ImageSource::Registry));
-        let recipe = request.recipe.as_deref().filter(|_| allowed(ImageSource::Packages));
+        let official = request
+            .official
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Registry));
+        let recipe = request
+            .recipe
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Packages));
         if let Some(official) = official
             && let Some(entry) = self.pulled(&request.component, official).await?
         {
@@ -83,7 +96,12 @@ impl Supply {
                 Err(error) => tried.push(format!("registry: {error}")),
             }
         }
-        if let Some(bundle) = self.options.bundle.as_deref().filter(|_| allowed(ImageSource::Bundle)) {
+        if let Some(bundle) = self
+            .options
+            .bundle
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Bundle))
+        {
             match self.image_from_bundle(bundle, request, step).await {
                 Ok(Some(entry)) => return Ok(entry.into()),
                 Ok(None) => tried.push(format!("bundle: {} does not contain it", bundle.display())),
@@ -102,7 +120,9 @@ impl Supply {
                 }
                 Err(error) => tried.push(format!("packages: {error}")),
             },
-            None if allowed(ImageSource::Packages) => tried.push("packages: there is no recipe for it".to_owned()),
+            None if allowed(ImageSource::Packages) => {
+                tried.push("packages: there is no recipe for it".to_owned())
+            }
             None => {}
         }
         if request.official.is_none() && self.options.source == ImageSource::Registry {
@@ -111,26 +131,40 @@ impl Supply {
         if self.options.bundle.is_none() && self.options.source == ImageSource::Bundle {
             tried.push("bundle: no file is given, use --bundle FILE".to_owned());
         }
-        Err(SupplyError::NoSource { name: request.component.clone(), tried })
+        Err(SupplyError::NoSource {
+            name: request.component.clone(),
+            tried,
+        })
     }
 
     /// The official image, if the engine has it already.
     pub(super) async fn pulled(&self, component: &str, official: &str) -> Result<Option<Entry>, SupplyError> {
-        let Some(image) = images::inspect(self.docker().await?, official).await? else { return Ok(None) };
+        let Some(image) = images::inspect(self.docker().await?, official).await? else {
+            return Ok(None);
+        };
         let mut entry = Entry::new(component, Kind::Image, official, Source::Registry);
         images::split(official).1.clone_into(&mut entry.version);
-        let repository = image.repo_digests.unwrap_or_default().into_iter().find_map(|digest| {
-            digest.split_once('@').map(|(_, digest)| digest.to_owned())
-        });
+        let repository = image
+            .repo_digests
+            .unwrap_or_default()
+            .into_iter()
+            .find_map(|digest| digest.split_once('@').map(|(_, digest)| digest.to_owned()));
         entry.digest = repository.or(image.id).unwrap_or_default();
-        entry.size = image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+        entry.size = image
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default();
         Ok(Some(entry))
     }
 
     async fn pull(&self, component: &str, official: &str, step: &Step) -> Result<Entry, SupplyError> {
         let docker = self.docker().await?;
         self.registries.reachable(docker, official).await?;
-        let _lock = self.kit.cache.lock(&format!("pull-{}", component.replace('/', "_")), step).await?;
+        let _lock = self
+            .kit
+            .cache
+            .lock(&format!("pull-{}", component.replace('/', "_")), step)
+            .await?;
         if let Some(entry) = self.pulled(component, official).await? {
             return Ok(entry);
         }
@@ -138,13 +172,20 @@ impl Supply {
         registry::pull(docker, official, step).await?;
         let Some(mut entry) = self.pulled(component, official).await? else {
             let action = format!("pull {official}");
-            return Err(SupplyError::Engine { action, reason: "it is not there afterwards".to_owned() });
+            return Err(SupplyError::Engine {
+                action,
+                reason: "it is not there afterwards".to_owned(),
+            });
         };
         if let Some((_, pinned)) = official.split_once('@')
             && entry.digest != pinned
         {
             let (subject, expected) = (official.to_owned(), pinned.to_owned());
-            return Err(SupplyError::Digest { subject, expected, found: entry.digest });
+            return Err(SupplyError::Digest {
+                subject,
+                expected,
+                found: entry.digest,
+            });
         }
         entry.seconds = begun.elapsed().as_secs_f64();
         self.kit.cache.record(&entry)?;

@@ -61,7 +61,11 @@ impl Supply {
         let docker = self.docker().await.ok();
         let mut rows = Vec::new();
         for recipe in self.kit.book.recipes() {
-            let known = self.kit.cache.entry(&recipe.name).filter(|entry| entry.source == Source::Packages);
+            let known = self
+                .kit
+                .cache
+                .entry(&recipe.name)
+                .filter(|entry| entry.source == Source::Packages);
             let (state, entry) = match (recipe.kind, docker) {
                 (Kind::Image, None) => (State::Absent, None),
                 _ => match self.present(&recipe.name).await? {
@@ -80,7 +84,10 @@ impl Supply {
                 size: entry.as_ref().map(|entry| entry.size),
                 digest: entry.as_ref().map(|entry| entry.digest.clone()),
                 made: entry.as_ref().map(|entry| entry.made),
-                seconds: entry.map(|entry| entry.seconds).filter(|s| *s > 0.0).unwrap_or(f64::from(recipe.seconds)),
+                seconds: entry
+                    .map(|entry| entry.seconds)
+                    .filter(|s| *s > 0.0)
+                    .unwrap_or(f64::from(recipe.seconds)),
                 summary: recipe.summary.clone(),
             });
         }

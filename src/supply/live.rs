@@ -26,7 +26,12 @@ impl Tape {
 }
 
 fn supply() -> Supply {
-    Supply::open(Options { source: ImageSource::Packages, consent: Arc::new(|_| true), ..Options::default() }).unwrap()
+    Supply::open(Options {
+        source: ImageSource::Packages,
+        consent: Arc::new(|_| true),
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 /// `VADEV_TEST_RECIPES="redis postgres"` chooses other recipes.
@@ -39,10 +44,18 @@ async fn recipes_are_made_once() {
         let tape = Arc::new(Tape::default());
         let step = Reporter::new(tape.clone()).step(round, round, None);
         let entries = supply().build(&names, false, &step).await.unwrap();
-        assert!(entries.iter().all(|entry| entry.size > 0 && entry.digest.starts_with("sha256:")));
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry.size > 0 && entry.digest.starts_with("sha256:"))
+        );
         step.done("");
         if round == "second" {
-            assert_eq!(tape.built(), Vec::<String>::new(), "what is current was made again");
+            assert_eq!(
+                tape.built(),
+                Vec::<String>::new(),
+                "what is current was made again"
+            );
         }
     }
     let rows = supply().list().await.unwrap();
@@ -61,10 +74,21 @@ async fn a_bundle_brings_back_what_was_removed() {
     supply().create_bundle(&file, &["redis"], &step).await.unwrap();
 
     let source = ImageSource::Bundle;
-    let reading = Supply::open(Options { source, bundle: Some(file), ..Options::default() }).unwrap();
-    let request = ImageRequest { component: "redis".into(), official: None, recipe: Some("redis".into()) };
+    let reading = Supply::open(Options {
+        source,
+        bundle: Some(file),
+        ..Options::default()
+    })
+    .unwrap();
+    let request = ImageRequest {
+        component: "redis".into(),
+        official: None,
+        recipe: Some("redis".into()),
+    };
     let reference = reading.book().recipe("redis").unwrap().reference.clone();
-    recipe::images::remove(reading.docker().await.unwrap(), &reference).await.unwrap();
+    recipe::images::remove(reading.docker().await.unwrap(), &reference)
+        .await
+        .unwrap();
     let supplied = reading.image(&request, &step).await.unwrap();
     assert_eq!((supplied.reference, supplied.source), (reference, Source::Bundle));
 }

@@ -36,13 +36,13 @@ pub use cache::{Kind, Source};
 pub use error::SupplyError;
 pub use image::{ImageRequest, ImageSource, Supplied};
 pub use list::{ListRow, State};
-pub use resolve::Resolved;
 pub use prune::{PruneOptions, PrunedRow};
+pub use resolve::Resolved;
 
 use cache::{Cache, Entry};
 use host::{Host, Program};
-use recipe::{Book, Kit, Recipe};
 use pulse::Pulse;
+use recipe::{Book, Kit, Recipe};
 use registry::Registries;
 
 use crate::report::Step;
@@ -68,14 +68,22 @@ pub struct Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("source", &self.source).field("bundle", &self.bundle).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("source", &self.source)
+            .field("bundle", &self.bundle)
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Options {
     /// Every source, the usual cache, and no consent to anything.
     fn default() -> Self {
-        Self { source: ImageSource::Auto, bundle: None, consent: Arc::new(|_| false), cache: None }
+        Self {
+            source: ImageSource::Auto,
+            bundle: None,
+            consent: Arc::new(|_| false),
+            cache: None,
+        }
     }
 }
 
@@ -101,7 +109,11 @@ impl Supply {
             Some(folder) => Cache::at(folder)?,
             None => Cache::open()?,
         };
-        let kit = Kit { cache, book: Book::embedded()?, host: Host::default() };
+        let kit = Kit {
+            cache,
+            book: Book::embedded()?,
+            host: Host::default(),
+        };
         Ok(Self {
             options,
             kit,
@@ -125,7 +137,9 @@ impl Supply {
 
     /// The engine.
     pub async fn docker(&self) -> Result<&Docker, SupplyError> {
-        self.docker.get_or_try_init(|| async { Ok(docker::connect().await?) }).await
+        self.docker
+            .get_or_try_init(|| async { Ok(docker::connect().await?) })
+            .await
     }
 
     /// The tool `name` (`kind`, `istioctl`), compiled if the cache has no current one. The path stays valid for this run.
@@ -133,7 +147,10 @@ impl Supply {
         let recipe = self.kit.book.recipe(name)?;
         if recipe.kind != Kind::Tool {
             let reason = "it makes an image, not a tool".to_owned();
-            return Err(SupplyError::InvalidRecipe { name: name.to_owned(), reason });
+            return Err(SupplyError::InvalidRecipe {
+                name: name.to_owned(),
+                reason,
+            });
         }
         if let Some(bundle) = &self.options.bundle
             && self.present(name).await?.is_none()
@@ -142,14 +159,22 @@ impl Supply {
             return Ok(self.kit.cache.bin(&entry.reference));
         }
         let pulse = Pulse::new(step);
-        let entry = pulse.during(self.ensure(name, step)).await.map_err(SupplyError::Shared)?;
+        let entry = pulse
+            .during(self.ensure(name, step))
+            .await
+            .map_err(SupplyError::Shared)?;
         Ok(self.kit.cache.bin(&entry.reference))
     }
 
     /// Sees to it that the programs are there which making `names` (recipes) will call, so that a missing one is told
     /// before the first minutes are spent. What is made already needs none.
     pub async fn preflight(&self, names: &[&str], step: &Step) -> Result<(), SupplyError> {
-        let programs = self.outstanding(names).await?.into_iter().flat_map(Program::of).collect();
+        let programs = self
+            .outstanding(names)
+            .await?
+            .into_iter()
+            .flat_map(Program::of)
+            .collect();
         self.prepare(&programs, step).await
     }
 
@@ -174,7 +199,10 @@ impl Supply {
     async fn prepare(&self, programs: &BTreeSet<Program>, step: &Step) -> Result<(), SupplyError> {
         // Two questions at once, or two apt-gets, would be one too many.
         let _turn = self.preparing.lock().await;
-        self.kit.host.prepare(&self.kit.cache, programs, self.options.consent.as_ref(), step).await
+        self.kit
+            .host
+            .prepare(&self.kit.cache, programs, self.options.consent.as_ref(), step)
+            .await
     }
 
     fn cell(&self, name: &str) -> Made {

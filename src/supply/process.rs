@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+mod error;
+mod pipes;
+
+pub use error::ProcessError;
+
+use pipes::{Group, Lines, feed};
 
 use super::pulse::Pulse;
-use crate::failure::{Diagnose, Family};
 use crate::report::Step;
 
 /// How many of the last output lines a [`ProcessError`] keeps.
@@ -57,69 +61,6 @@ pub enum Channel {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// Why a program gave no result.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// It could not be started.
-    #[error("cannot start `{argv}`: {source}")]
-    Start {
-        /// The argument list as one would type it.
-        argv: String,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// It ended with another code than 0.
-    #[error("`{argv}` failed with exit code {code}")]
-    Failed {
-        /// The argument list as one would type it.
-        argv: String,
-        /// Exit code; -1 where a signal ended it.
-        code: i32,
-        /// The last [`TAIL_LINES`] lines of its output.
-        tail: Vec<String>,
-    },
-    /// Reading its output or feeding its input failed.
-    #[error("lost contact with `{argv}`: {source}")]
-    Pipe {
-        /// The argument list as one would type it.
-        argv: String,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// It did not end within its deadline and was killed.
-    #[error("`{argv}` did not end within {} s and was stopped", deadline.as_secs())]
-    Deadline {
-        /// The argument list as one would type it.
-        argv: String,
-        /// The deadline it had.
-        deadline: Duration,
-        /// The last [`TAIL_LINES`] lines of its output.
-        tail: Vec<String>,
-    },
-}
-
-impl Diagnose for ProcessError {
-    fn family(&self) -> Family {
-        match self {
-            Self::Start { .. } => Family::Environment,
-            Self::Deadline { .. } => Family::Timeout,
-            Self::Failed { .. } | Self::Pipe { .. } => Family::Internal,
-        }
-    }
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Start { .. } => Some("vadev doctor".to_owned()),
-            _ => None,
-        }
-    }
-    fn details(&self) -> Vec<String> {
-        match self {
-            Self::Failed { tail, .. } | Self::Deadline { tail, .. } => tail.clone(),
-            _ => Vec::new(),
-        }
-    }
 }
 
 impl Command {
@@ -323,65 +264,6 @@ impl Command {
     }
 }
 
-/// Kills the whole process group when dropped, unless the program ended by itself.
-struct Group(Option<u32>);
-
-impl Group {
-    fn forget(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let pid = self
-            .0
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            // The group may be gone already, which is what is wanted.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
-    }
-}
-
-async fn feed(stdin: Option<tokio::process::ChildStdin>, bytes: Option<&[u8]>) -> std::io::Result<()> {
-    let (Some(mut stdin), Some(bytes)) = (stdin, bytes) else {
-        return Ok(());
-    };
-    stdin.write_all(bytes).await?;
-    stdin.shutdown().await
-}
-
-/// Lines of one stream; reading is safe to cancel, because a half-read line stays in the buffer.
-struct Lines<R> {
-    reader: Option<BufReader<R>>,
-    partial: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(stream: Option<R>) -> Self {
-        Self {
-            reader: stream.map(BufReader::new),
-            partial: Vec::new(),
-        }
-    }
-    fn open(&self) -> bool {
-        self.reader.is_some()
-    }
-    async fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
-        let Some(reader) = &mut self.reader else {
-            return Ok(None);
-        };
-        let read = reader.read_until(b'\n', &mut self.partial).await?;
-        if read == 0 {
-            self.reader = None;
-        }
-        let line = std::mem::take(&mut self.partial);
-        Ok((!line.is_empty()).then_some(line))
-    }
-}
-
 fn quote(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@,+%".contains(c);
@@ -394,6 +276,7 @@ fn quote(word: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::{Diagnose, Family};
 
     fn sh(script: &str) -> Command {
         Command::new("sh").args(["-c", script])

@@ -61,14 +61,20 @@ impl Supply {
         for image in images::made_by_recipes(docker).await? {
             let hash = image.labels.get(RECIPE_LABEL).map_or("", String::as_str);
             let current = |tag: &String| {
-                self.kit.book.recipes().any(|r| r.reference == *tag && self.kit.book.hash(&r.name) == hash)
+                self.kit
+                    .book
+                    .recipes()
+                    .any(|r| r.reference == *tag && self.kit.book.hash(&r.name) == hash)
             };
             let used = image.repo_tags.iter().any(current);
             if used && !options.all {
                 continue;
             }
             // An image under construction carries no name but this one, and its lock is held.
-            let building = image.repo_tags.iter().filter_map(|tag| tag.strip_prefix("vadev.local/unfinished/"));
+            let building = image
+                .repo_tags
+                .iter()
+                .filter_map(|tag| tag.strip_prefix("vadev.local/unfinished/"));
             let mut busy = false;
             for tag in building {
                 busy |= self.kit.cache.try_lock(images::split(tag).0)?.is_err();
@@ -88,7 +94,12 @@ impl Supply {
                 if options.dry_run || images::remove(docker, &name).await.is_ok() {
                     let reason = if used { ALL } else { OUTDATED };
                     let size = u64::try_from(image.size).unwrap_or_default();
-                    rows.push(PrunedRow { what: "image", name, size, reason });
+                    rows.push(PrunedRow {
+                        what: "image",
+                        name,
+                        size,
+                        reason,
+                    });
                 }
             }
         }
@@ -96,9 +107,15 @@ impl Supply {
     }
 
     /// Tools of changed recipes, and entries whose artefact is gone.
-    async fn prune_entries(&self, options: PruneOptions, rows: &mut Vec<PrunedRow>) -> Result<(), SupplyError> {
+    async fn prune_entries(
+        &self,
+        options: PruneOptions,
+        rows: &mut Vec<PrunedRow>,
+    ) -> Result<(), SupplyError> {
         for entry in self.kit.cache.entries()? {
-            let Ok(_lock) = self.kit.cache.try_lock(&entry.name)? else { continue };
+            let Ok(_lock) = self.kit.cache.try_lock(&entry.name)? else {
+                continue;
+            };
             let current = self.kit.book.recipe(&entry.name).is_ok()
                 && entry.input.as_deref() == Some(self.kit.book.hash(&entry.name));
             let there = match entry.kind {
@@ -114,7 +131,12 @@ impl Supply {
                 let size = images::remove_layers(docker, &entry.layers, options.dry_run).await?;
                 if size > 0 {
                     let name = format!("layers of {}", entry.name);
-                    rows.push(PrunedRow { what: "image", name, size, reason: "only a rebuild would use them" });
+                    rows.push(PrunedRow {
+                        what: "image",
+                        name,
+                        size,
+                        reason: "only a rebuild would use them",
+                    });
                 }
             }
             let keep = there && (current || entry.input.is_none()) && !options.all;
@@ -127,13 +149,22 @@ impl Supply {
                     remove(&self.kit.cache.bin(&entry.reference))?;
                 }
             }
-            let (what, size) = if entry.kind == Kind::Tool { ("tool", entry.size) } else { ("entry", 0) };
+            let (what, size) = if entry.kind == Kind::Tool {
+                ("tool", entry.size)
+            } else {
+                ("entry", 0)
+            };
             let reason = match (there, current) {
                 (false, _) => "it is gone",
                 (true, true) => ALL,
                 (true, false) => OUTDATED,
             };
-            rows.push(PrunedRow { what, name: entry.name, size, reason });
+            rows.push(PrunedRow {
+                what,
+                name: entry.name,
+                size,
+                reason,
+            });
         }
         Ok(())
     }
@@ -170,9 +201,17 @@ impl Supply {
             }
         }
         if options.all {
-            doomed.extend(below(&cache.root().join("logs"))?.into_iter().map(|path| (path, ALL)));
+            doomed.extend(
+                below(&cache.root().join("logs"))?
+                    .into_iter()
+                    .map(|path| (path, ALL)),
+            );
             if cache.try_lock("go-toolchain")?.is_ok() {
-                doomed.extend(below(&cache.root().join("go"))?.into_iter().map(|path| (path, ALL)));
+                doomed.extend(
+                    below(&cache.root().join("go"))?
+                        .into_iter()
+                        .map(|path| (path, ALL)),
+                );
             }
         }
         for (path, reason) in doomed {
@@ -180,7 +219,12 @@ impl Supply {
             if !options.dry_run {
                 remove(&path)?;
             }
-            rows.push(PrunedRow { what: "file", name: path.display().to_string(), size, reason });
+            rows.push(PrunedRow {
+                what: "file",
+                name: path.display().to_string(),
+                size,
+                reason,
+            });
         }
         Ok(())
     }
@@ -207,16 +251,26 @@ fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
 
 fn size_of(path: &Path) -> u64 {
     match std::fs::symlink_metadata(path) {
-        Ok(data) if data.is_dir() => below(path).unwrap_or_default().iter().map(|path| size_of(path)).sum(),
+        Ok(data) if data.is_dir() => below(path)
+            .unwrap_or_default()
+            .iter()
+            .map(|path| size_of(path))
+            .sum(),
         Ok(data) => data.len(),
         Err(_) => 0,
     }
 }
 
 fn remove(path: &Path) -> Result<(), SupplyError> {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
     match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SupplyError::file("remove", path)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(SupplyError::file("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }

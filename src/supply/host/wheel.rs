@@ -26,7 +26,14 @@ pub async fn fetch<E: From<SupplyError>>(
     }
     let folder = scratch.join("download");
     let pip = Command::new(python)
-        .args(["-m", "pip", "download", "--disable-pip-version-check", "--progress-bar", "off"])
+        .args([
+            "-m",
+            "pip",
+            "download",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "off",
+        ])
         .args(["--no-deps", "--only-binary", ":all:", "--dest"])
         .arg(&folder)
         .arg(requirement);
@@ -41,7 +48,12 @@ pub async fn fetch<E: From<SupplyError>>(
     let found = digest_file(&file)?;
     if found != sha256 {
         let (subject, expected) = (requirement.to_owned(), sha256.to_owned());
-        return Err(SupplyError::Digest { subject, expected, found }.into());
+        return Err(SupplyError::Digest {
+            subject,
+            expected,
+            found,
+        }
+        .into());
     }
     cache.put_blob(&file)?;
     Ok(cache.blob(sha256))

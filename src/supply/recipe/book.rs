@@ -32,23 +32,37 @@ impl Book {
     pub fn embedded() -> Result<Self, SupplyError> {
         let mut folders: BTreeMap<String, Files> = BTreeMap::new();
         for path in Embedded::iter() {
-            let (Some((folder, rest)), Some(file)) = (path.split_once('/'), Embedded::get(&path)) else { continue };
+            let (Some((folder, rest)), Some(file)) = (path.split_once('/'), Embedded::get(&path)) else {
+                continue;
+            };
             // What somebody built by hand beside a recipe is no part of it, and would change its hash.
             if rest.starts_with("out/") {
                 continue;
             }
-            folders.entry(folder.to_owned()).or_default().insert(rest.to_owned(), file.data);
+            folders
+                .entry(folder.to_owned())
+                .or_default()
+                .insert(rest.to_owned(), file.data);
         }
         Self::read(&folders)
     }
 
     /// Reads and checks recipes out of their folders.
     pub fn read(folders: &BTreeMap<String, Files>) -> Result<Self, SupplyError> {
-        let invalid = |name: &str, reason: String| SupplyError::InvalidRecipe { name: name.to_owned(), reason };
-        let mut book = Self { recipes: BTreeMap::new(), files: BTreeMap::new(), hashes: BTreeMap::new() };
+        let invalid = |name: &str, reason: String| SupplyError::InvalidRecipe {
+            name: name.to_owned(),
+            reason,
+        };
+        let mut book = Self {
+            recipes: BTreeMap::new(),
+            files: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+        };
         for (folder, files) in folders {
             // A folder without a recipe is there to be shared.
-            let Some(text) = files.get("recipe.yaml") else { continue };
+            let Some(text) = files.get("recipe.yaml") else {
+                continue;
+            };
             let text = std::str::from_utf8(text).map_err(|error| invalid(folder, error.to_string()))?;
             let recipe: Recipe =
                 serde_saphyr::from_str(text).map_err(|error| invalid(folder, error.to_string()))?;
@@ -57,9 +71,10 @@ impl Book {
             }
             let mut all = match &recipe.share {
                 None => Files::new(),
-                Some(share) => {
-                    folders.get(share).ok_or_else(|| invalid(folder, format!("it shares no folder `{share}`")))?.clone()
-                }
+                Some(share) => folders
+                    .get(share)
+                    .ok_or_else(|| invalid(folder, format!("it shares no folder `{share}`")))?
+                    .clone(),
             };
             all.extend(files.clone());
             book.files.insert(folder.clone(), all);
@@ -80,9 +95,18 @@ impl Book {
     /// The recipe `name`.
     pub fn recipe(&self, name: &str) -> Result<&Recipe, SupplyError> {
         self.recipes.get(name).ok_or_else(|| {
-            let close = self.recipes.keys().map(|known| (strsim::damerau_levenshtein(known, name), known));
-            let suggestion = close.min().filter(|(distance, _)| *distance <= 3).map(|(_, known)| known.clone());
-            SupplyError::UnknownRecipe { name: name.to_owned(), suggestion }
+            let close = self
+                .recipes
+                .keys()
+                .map(|known| (strsim::damerau_levenshtein(known, name), known));
+            let suggestion = close
+                .min()
+                .filter(|(distance, _)| *distance <= 3)
+                .map(|(_, known)| known.clone());
+            SupplyError::UnknownRecipe {
+                name: name.to_owned(),
+                suggestion,
+            }
         })
     }
 
@@ -129,7 +153,10 @@ impl Book {
         if let Some(hash) = self.hashes.get(name) {
             return Ok(hash.clone());
         }
-        let invalid = |reason: String| SupplyError::InvalidRecipe { name: name.to_owned(), reason };
+        let invalid = |reason: String| SupplyError::InvalidRecipe {
+            name: name.to_owned(),
+            reason,
+        };
         if !open.insert(name.to_owned()) {
             return Err(invalid("it needs itself".to_owned()));
         }
@@ -176,7 +203,13 @@ mod tests {
              seconds: 1\nsteps:\n  - build: {{ dockerfile: Dockerfile }}\n"
         );
         let dockerfile = Cow::Borrowed(&b"FROM scratch\n"[..]);
-        (name.to_owned(), Files::from([("recipe.yaml".to_owned(), text.into_bytes().into()), ("Dockerfile".to_owned(), dockerfile)]))
+        (
+            name.to_owned(),
+            Files::from([
+                ("recipe.yaml".to_owned(), text.into_bytes().into()),
+                ("Dockerfile".to_owned(), dockerfile),
+            ]),
+        )
     }
 
     #[test]
@@ -185,10 +218,17 @@ mod tests {
         assert!(book.recipe("redis").is_ok());
         for recipe in book.recipes() {
             assert_eq!(book.hash(&recipe.name).len(), 64);
-            assert_eq!(book.closure(&[&recipe.name]).unwrap().last().map(|r| &r.name), Some(&recipe.name));
+            assert_eq!(
+                book.closure(&[&recipe.name]).unwrap().last().map(|r| &r.name),
+                Some(&recipe.name)
+            );
             for step in &recipe.steps {
                 if let Action::Build(build) = step {
-                    assert!(book.files(&recipe.name).contains_key(&build.dockerfile), "{}", recipe.name);
+                    assert!(
+                        book.files(&recipe.name).contains_key(&build.dockerfile),
+                        "{}",
+                        recipe.name
+                    );
                 }
             }
         }
@@ -196,14 +236,32 @@ mod tests {
 
     #[test]
     fn a_change_reaches_all_that_need_it() {
-        let folders = || BTreeMap::from([folder("a", ""), folder("b", "a"), folder("c", "b"), folder("d", "")]);
+        let folders = || {
+            BTreeMap::from([
+                folder("a", ""),
+                folder("b", "a"),
+                folder("c", "b"),
+                folder("d", ""),
+            ])
+        };
         let before = Book::read(&folders()).unwrap();
         let mut changed = folders();
-        changed.get_mut("a").unwrap().insert("Dockerfile".to_owned(), b"FROM x\n".to_vec().into());
+        changed
+            .get_mut("a")
+            .unwrap()
+            .insert("Dockerfile".to_owned(), b"FROM x\n".to_vec().into());
         let after = Book::read(&changed).unwrap();
-        let differ: Vec<_> = ["a", "b", "c", "d"].into_iter().filter(|n| before.hash(n) != after.hash(n)).collect();
+        let differ: Vec<_> = ["a", "b", "c", "d"]
+            .into_iter()
+            .filter(|n| before.hash(n) != after.hash(n))
+            .collect();
         assert_eq!(differ, ["a", "b", "c"]);
-        let order: Vec<_> = after.closure(&["c", "d"]).unwrap().iter().map(|r| r.name.clone()).collect();
+        let order: Vec<_> = after
+            .closure(&["c", "d"])
+            .unwrap()
+            .iter()
+            .map(|r| r.name.clone())
+            .collect();
         assert_eq!(order, ["a", "b", "c", "d"]);
     }
 
@@ -214,11 +272,16 @@ mod tests {
         let gap = Book::read(&BTreeMap::from([folder("a", "b")]));
         assert!(gap.unwrap_err().to_string().contains("no such recipe"));
         let mut unknown = folder("a", "");
-        unknown.1.insert("recipe.yaml".to_owned(), b"recipe: a\nflavour: mild\n".to_vec().into());
+        unknown.1.insert(
+            "recipe.yaml".to_owned(),
+            b"recipe: a\nflavour: mild\n".to_vec().into(),
+        );
         let error = Book::read(&BTreeMap::from([unknown])).unwrap_err().to_string();
         assert!(error.contains("flavour"), "{error}");
         let book = Book::read(&BTreeMap::from([folder("redis", "")])).unwrap();
         let error = book.recipe("rediss").unwrap_err();
-        assert!(matches!(error, SupplyError::UnknownRecipe { suggestion: Some(name), .. } if name == "redis"));
+        assert!(
+            matches!(error, SupplyError::UnknownRecipe { suggestion: Some(name), .. } if name == "redis")
+        );
     }
 }

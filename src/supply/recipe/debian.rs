@@ -15,7 +15,9 @@ use super::model::Debootstrap;
 /// Makes the root and imports it as `reference`.
 pub async fn debootstrap(job: &Job<'_>, step: &Debootstrap, reference: &str) -> Result<(), Trouble> {
     if !is_root() {
-        return Err(Trouble::new("debootstrap needs root: run `sudo -E vadev supply build debian` once"));
+        return Err(Trouble::new(
+            "debootstrap needs root: run `sudo -E vadev supply build debian` once",
+        ));
     }
     let root = job.scratch.join("root");
     let sources = machine_sources(&step.suite)?;
@@ -25,7 +27,9 @@ pub async fn debootstrap(job: &Job<'_>, step: &Debootstrap, reference: &str) -> 
         Some(unshare) => Command::new(unshare).args(["--mount", "--"]).arg(program),
         None => Command::new(program),
     };
-    command = command.env("PATH", search_path()).arg(format!("--variant={}", step.variant));
+    command = command
+        .env("PATH", search_path())
+        .arg(format!("--variant={}", step.variant));
     if !step.packages.is_empty() {
         command = command.arg(format!("--include={}", step.packages.join(",")));
     }
@@ -36,30 +40,63 @@ pub async fn debootstrap(job: &Job<'_>, step: &Debootstrap, reference: &str) -> 
     job.run(command).await?;
 
     let (copied, target) = (sources, root.clone());
-    job.blocking(move || install_configuration(&copied, &target)).await?;
-    if root.join("usr/local/share/ca-certificates").read_dir().is_ok_and(|mut files| files.next().is_some()) {
-        job.run(Command::new("chroot").env("PATH", search_path()).arg(&root).arg("update-ca-certificates")).await?;
+    job.blocking(move || install_configuration(&copied, &target))
+        .await?;
+    if root
+        .join("usr/local/share/ca-certificates")
+        .read_dir()
+        .is_ok_and(|mut files| files.next().is_some())
+    {
+        job.run(
+            Command::new("chroot")
+                .env("PATH", search_path())
+                .arg(&root)
+                .arg("update-ca-certificates"),
+        )
+        .await?;
     }
     if let Some(overlay) = &step.overlay {
-        job.run(Command::new("cp").arg("-a").arg(job.path(overlay)?.join(".")).arg(&root)).await?;
+        job.run(
+            Command::new("cp")
+                .arg("-a")
+                .arg(job.path(overlay)?.join("."))
+                .arg(&root),
+        )
+        .await?;
         // The overlay's owner is whoever runs vadev, and its folders' modes are those of the embedded copy.
     }
-    let empty: Vec<PathBuf> = step.empty.iter().map(|path| root.join(path.trim_start_matches('/'))).collect();
-    job.blocking(move || empty.iter().try_for_each(|folder| make_empty(folder))).await?;
+    let empty: Vec<PathBuf> = step
+        .empty
+        .iter()
+        .map(|path| root.join(path.trim_start_matches('/')))
+        .collect();
+    job.blocking(move || empty.iter().try_for_each(|folder| make_empty(folder)))
+        .await?;
 
     let archive = job.scratch.join("root.tar");
-    let tar = Command::new("tar").args(["--numeric-owner", "--xattrs", "-cf"]).arg(&archive).arg("-C").arg(&root).arg(".");
+    let tar = Command::new("tar")
+        .args(["--numeric-owner", "--xattrs", "-cf"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(&root)
+        .arg(".");
     job.run(tar).await?;
     images::import(job, &archive, reference).await
 }
 
 fn make_empty(folder: &Path) -> Result<(), SupplyError> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
     for entry in entries {
         let entry = entry.map_err(SupplyError::file("read", folder))?;
         let path = entry.path();
         let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if folder {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         removed.map_err(SupplyError::file("remove", path))?;
     }
     Ok(())
@@ -80,7 +117,13 @@ fn machine_sources(suite: &str) -> Result<Sources, SupplyError> {
     let mut sources = Sources::default();
     let folder = Path::new("/etc/apt/sources.list.d");
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    files.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    files.extend(
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path()),
+    );
     files.sort();
     for file in files {
         let read = || std::fs::read_to_string(&file).map_err(SupplyError::file("read", &file));
@@ -95,16 +138,27 @@ fn machine_sources(suite: &str) -> Result<Sources, SupplyError> {
 
 /// The suites that belong to a release itself; other vendors name theirs differently or use other components.
 fn belongs(suite: &str, to: &str) -> bool {
-    suite.strip_prefix(to).is_some_and(|rest| ["", "-updates", "-security", "-backports"].contains(&rest))
+    suite
+        .strip_prefix(to)
+        .is_some_and(|rest| ["", "-updates", "-security", "-backports"].contains(&rest))
 }
 
 impl Sources {
     fn read_lines(&mut self, text: &str, suite: &str) {
-        for line in text.lines().map(str::trim).filter(|line| line.starts_with("deb ")) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("deb "))
+        {
             let rest = line["deb ".len()..].trim_start();
-            let rest = if rest.starts_with('[') { rest.split_once(']').map_or("", |(_, rest)| rest) } else { rest };
+            let rest = if rest.starts_with('[') {
+                rest.split_once(']').map_or("", |(_, rest)| rest)
+            } else {
+                rest
+            };
             let mut words = rest.split_whitespace();
-            let (Some(uri), Some(of), true) = (words.next(), words.next(), words.any(|word| word == "main")) else {
+            let (Some(uri), Some(of), true) = (words.next(), words.next(), words.any(|word| word == "main"))
+            else {
                 continue;
             };
             if belongs(of, suite) {
@@ -117,8 +171,11 @@ impl Sources {
     fn read_stanzas(&mut self, text: &str, suite: &str) {
         for stanza in text.split("\n\n") {
             let field = |name: &str| {
-                let line = stanza.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
-                line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
+                let line = stanza
+                    .lines()
+                    .find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
+                line.and_then(|line| line.split_once(':'))
+                    .map_or("", |(_, value)| value.trim())
             };
             let main = field("components").split_whitespace().any(|word| word == "main");
             let binary = field("types").split_whitespace().any(|word| word == "deb");
@@ -153,10 +210,15 @@ fn install_configuration(sources: &Sources, root: &Path) -> Result<(), SupplyErr
         write("etc/apt/sources.list", sources.lines.join("\n") + "\n")?;
     }
     if !sources.stanzas.is_empty() {
-        write("etc/apt/sources.list.d/machine.sources", sources.stanzas.join("\n\n") + "\n")?;
+        write(
+            "etc/apt/sources.list.d/machine.sources",
+            sources.stanzas.join("\n\n") + "\n",
+        )?;
     }
     // Of the settings only those for fetching: others name programs that the new root does not have.
-    copy(Path::new("/etc/apt/apt.conf"), root, |text| text.contains("Acquire"))?;
+    copy(Path::new("/etc/apt/apt.conf"), root, |text| {
+        text.contains("Acquire")
+    })?;
     for (folder, wanted) in [
         ("/etc/apt/apt.conf.d", "Acquire"),
         ("/etc/apt/trusted.gpg.d", ""),
@@ -207,7 +269,11 @@ mod tests {
             "bookworm",
         );
         let stanza = "Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\nComponents: main";
-        let expected = Sources { mirror: Some("http://m/debian".into()), lines: vec![], stanzas: vec![stanza.into()] };
+        let expected = Sources {
+            mirror: Some("http://m/debian".into()),
+            lines: vec![],
+            stanzas: vec![stanza.into()],
+        };
         assert_eq!(sources, expected);
     }
 

@@ -27,9 +27,13 @@ const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"
 pub async fn build(job: &Job<'_>, build: &Build, reference: &str) -> Result<(), Trouble> {
     let archive = job.scratch.join("context.tar");
     let (folder, target) = (job.context.clone(), archive.clone());
-    job.blocking(move || pack(&folder, &target).map_err(SupplyError::file("pack", folder))).await?;
-    let mut args: HashMap<String, String> =
-        build.args.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    job.blocking(move || pack(&folder, &target).map_err(SupplyError::file("pack", folder)))
+        .await?;
+    let mut args: HashMap<String, String> = build
+        .args
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     for name in PROXIES {
         for name in [name.to_owned(), name.to_ascii_uppercase()] {
             if let Ok(value) = std::env::var(&name) {
@@ -56,7 +60,10 @@ fn labels(job: &Job<'_>) -> HashMap<String, String> {
     HashMap::from([
         (RECIPE_LABEL.to_owned(), hash),
         ("dev.vadev.name".to_owned(), job.recipe.name.clone()),
-        ("org.opencontainers.image.version".to_owned(), job.recipe.version.clone()),
+        (
+            "org.opencontainers.image.version".to_owned(),
+            job.recipe.version.clone(),
+        ),
     ])
 }
 
@@ -68,7 +75,9 @@ fn pack(folder: &Path, target: &Path) -> std::io::Result<()> {
 }
 
 async fn read(file: &Path) -> Result<ReaderStream<tokio::fs::File>, SupplyError> {
-    let open = tokio::fs::File::open(file).await.map_err(SupplyError::file("read", file))?;
+    let open = tokio::fs::File::open(file)
+        .await
+        .map_err(SupplyError::file("read", file))?;
     Ok(ReaderStream::with_capacity(open, CHUNK))
 }
 
@@ -90,7 +99,10 @@ async fn follow(
             let line = &partial[..end];
             job.say(line);
             if let Some(id) = layer(line) {
-                job.layers.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+                job.layers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(id.to_owned());
             }
             partial.drain(..=end);
         }
@@ -122,12 +134,17 @@ pub async fn import(job: &Job<'_>, archive: &Path, reference: &str) -> Result<()
         from_src: Some("-".to_owned()),
         repo: Some(repo.to_owned()),
         tag: Some(tag.to_owned()),
-        changes: labels(job).iter().map(|(key, value)| format!("LABEL {key}={value:?}")).collect(),
+        changes: labels(job)
+            .iter()
+            .map(|(key, value)| format!("LABEL {key}={value:?}"))
+            .collect(),
         ..Default::default()
     };
     let body = body_try_stream(read(archive).await?);
     let stream = job.docker()?.create_image(Some(options), Some(body), None);
-    job.during(stream.try_for_each(|_| async { Ok(()) })).await.map_err(|error| Trouble(last_cause(&error)))
+    job.during(stream.try_for_each(|_| async { Ok(()) }))
+        .await
+        .map_err(|error| Trouble(last_cause(&error)))
 }
 
 /// Writes images into one archive.
@@ -136,11 +153,15 @@ pub async fn save(job: &Job<'_>, save: &Save) -> Result<(), Trouble> {
     make_parent(&target)?;
     let names: Vec<&str> = save.images.iter().map(String::as_str).collect();
     let mut stream = std::pin::pin!(job.docker()?.export_images(&names));
-    let mut file = tokio::fs::File::create(&target).await.map_err(SupplyError::file("write", &target))?;
+    let mut file = tokio::fs::File::create(&target)
+        .await
+        .map_err(SupplyError::file("write", &target))?;
     let mut bytes = 0_u64;
     while let Some(chunk) = job.during(stream.next()).await {
         let chunk = chunk.map_err(|error| Trouble(last_cause(&error)))?;
-        file.write_all(&chunk).await.map_err(SupplyError::file("write", &target))?;
+        file.write_all(&chunk)
+            .await
+            .map_err(SupplyError::file("write", &target))?;
         bytes += chunk.len() as u64;
     }
     file.flush().await.map_err(SupplyError::file("write", &target))?;
@@ -167,7 +188,13 @@ pub async fn inspect(docker: &Docker, reference: &str) -> Result<Option<ImageIns
 
 /// Of which inputs an image was made, if a recipe made it.
 pub fn recipe_label(image: &ImageInspect) -> Option<&str> {
-    image.config.as_ref()?.labels.as_ref()?.get(RECIPE_LABEL).map(String::as_str)
+    image
+        .config
+        .as_ref()?
+        .labels
+        .as_ref()?
+        .get(RECIPE_LABEL)
+        .map(String::as_str)
 }
 
 /// Gives the image `from` the name `to` and takes away its old name. An image that thereby loses its last name is removed
@@ -175,11 +202,19 @@ pub fn recipe_label(image: &ImageInspect) -> Option<&str> {
 pub async fn rename(docker: &Docker, from: &str, to: &str) -> Result<(), SupplyError> {
     let replaced = inspect(docker, to).await?.and_then(|image| image.id);
     let (repo, tag) = split(to);
-    let options = TagImageOptions { repo: Some(repo.to_owned()), tag: Some(tag.to_owned()) };
-    docker.tag_image(from, Some(options)).await.map_err(SupplyError::engine(format!("tag image {to}")))?;
+    let options = TagImageOptions {
+        repo: Some(repo.to_owned()),
+        tag: Some(tag.to_owned()),
+    };
+    docker
+        .tag_image(from, Some(options))
+        .await
+        .map_err(SupplyError::engine(format!("tag image {to}")))?;
     remove(docker, from).await?;
     if let Some(id) = replaced
-        && inspect(docker, &id).await?.is_some_and(|image| image.repo_tags.is_none_or(|tags| tags.is_empty()))
+        && inspect(docker, &id)
+            .await?
+            .is_some_and(|image| image.repo_tags.is_none_or(|tags| tags.is_empty()))
     {
         // Kept by the engine while a container or another image needs it, which is right.
         let _ = remove(docker, &id).await;
@@ -189,7 +224,10 @@ pub async fn rename(docker: &Docker, from: &str, to: &str) -> Result<(), SupplyE
 
 /// Removes a name of an image, and the image where that was its last one. One that is not there counts as removed.
 pub async fn remove(docker: &Docker, reference: &str) -> Result<(), SupplyError> {
-    match docker.remove_image(reference, None::<RemoveImageOptions>, None).await {
+    match docker
+        .remove_image(reference, None::<RemoveImageOptions>, None)
+        .await
+    {
         Ok(_) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
         Err(error) => Err(SupplyError::engine(format!("remove image {reference}"))(error)),
     }
@@ -200,13 +238,20 @@ pub async fn remove(docker: &Docker, reference: &str) -> Result<(), SupplyError>
 pub async fn remove_layers(docker: &Docker, layers: &[String], dry_run: bool) -> Result<u64, SupplyError> {
     let mut bytes = 0;
     for id in layers.iter().rev().filter(|id| !id.is_empty()) {
-        let Some(image) = inspect(docker, id).await? else { continue };
+        let Some(image) = inspect(docker, id).await? else {
+            continue;
+        };
         if image.repo_tags.is_some_and(|tags| !tags.is_empty()) {
             continue;
         }
         // The engine refuses while another image is made of it.
         if dry_run || remove(docker, id).await.is_ok() {
-            bytes = bytes.max(image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default());
+            bytes = bytes.max(
+                image
+                    .size
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or_default(),
+            );
         }
     }
     Ok(bytes)
@@ -215,8 +260,14 @@ pub async fn remove_layers(docker: &Docker, layers: &[String], dry_run: bool) ->
 /// Id and size of every image that a recipe made, with its names.
 pub async fn made_by_recipes(docker: &Docker) -> Result<Vec<bollard::models::ImageSummary>, SupplyError> {
     let filters = HashMap::from([("label".to_owned(), vec![RECIPE_LABEL.to_owned()])]);
-    let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-    docker.list_images(Some(options)).await.map_err(SupplyError::engine("list images"))
+    let options = ListImagesOptions {
+        filters: Some(filters),
+        ..Default::default()
+    };
+    docker
+        .list_images(Some(options))
+        .await
+        .map_err(SupplyError::engine("list images"))
 }
 
 #[cfg(test)]
@@ -226,14 +277,22 @@ mod tests {
     #[test]
     fn layers_are_told_from_remarks() {
         assert_eq!(layer(" ---> 0a4bf1cd1970"), Some("0a4bf1cd1970"));
-        for line in [" ---> ", " ---> Using cache", " ---> Running in 0a4bf1cd1970", "Step 1/2 : FROM scratch"] {
+        for line in [
+            " ---> ",
+            " ---> Using cache",
+            " ---> Running in 0a4bf1cd1970",
+            "Step 1/2 : FROM scratch",
+        ] {
             assert_eq!(layer(line), None, "{line}");
         }
     }
 
     #[test]
     fn references_are_split_at_the_tag_and_not_at_the_port() {
-        assert_eq!(split("vadev.local/istio/pilot:1.31.0"), ("vadev.local/istio/pilot", "1.31.0"));
+        assert_eq!(
+            split("vadev.local/istio/pilot:1.31.0"),
+            ("vadev.local/istio/pilot", "1.31.0")
+        );
         assert_eq!(split("localhost:5000/redis"), ("localhost:5000/redis", "latest"));
     }
 }

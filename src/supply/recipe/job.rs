@@ -94,8 +94,21 @@ impl<'a> Job<'a> {
         lay_out(kit.book.files(&recipe.name), &context)?;
         let path = kit.cache.log(&recipe.name);
         let file = std::fs::File::create(&path).map_err(SupplyError::file("write", &path))?;
-        let log = Mutex::new(Log { file, tail: VecDeque::new() });
-        Ok(Self { kit, docker, recipe, step, context, scratch, layers: Mutex::default(), pulse: Pulse::new(step), log })
+        let log = Mutex::new(Log {
+            file,
+            tail: VecDeque::new(),
+        });
+        Ok(Self {
+            kit,
+            docker,
+            recipe,
+            step,
+            context,
+            scratch,
+            layers: Mutex::default(),
+            pulse: Pulse::new(step),
+            log,
+        })
     }
 
     /// Removes the work folder; the log stays.
@@ -105,15 +118,23 @@ impl<'a> Job<'a> {
 
     /// The engine.
     pub fn docker(&self) -> Result<&'a Docker, Trouble> {
-        self.docker.ok_or_else(|| Trouble::new("a recipe of kind `tool` has no use for the Docker engine"))
+        self.docker
+            .ok_or_else(|| Trouble::new("a recipe of kind `tool` has no use for the Docker engine"))
     }
 
     /// A path of the recipe within the work folder; one that leads out of it is refused.
     pub fn path(&self, relative: &str) -> Result<PathBuf, Trouble> {
-        let inside = Path::new(relative)
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
-        if inside { Ok(self.context.join(relative)) } else { Err(Trouble(format!("path `{relative}` leads out of the work folder"))) }
+        let inside = Path::new(relative).components().all(|part| {
+            matches!(
+                part,
+                std::path::Component::Normal(_) | std::path::Component::CurDir
+            )
+        });
+        if inside {
+            Ok(self.context.join(relative))
+        } else {
+            Err(Trouble(format!("path `{relative}` leads out of the work folder")))
+        }
     }
 
     /// Writes a line to the log and shows it.
@@ -139,7 +160,13 @@ impl<'a> Job<'a> {
 
     /// The newest lines of the log.
     pub fn tail(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tail
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Runs a program, its output in the log.
@@ -148,7 +175,13 @@ impl<'a> Job<'a> {
         let result = self.during(command.run(|_, line| self.say(line))).await;
         result.map_err(|error| match error {
             ProcessError::Failed { argv, code, .. } => {
-                let program = argv.split(' ').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                let program = argv
+                    .split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default();
                 Trouble(format!("`{program}` ended with exit code {code}"))
             }
             other => {
@@ -188,15 +221,20 @@ impl<'a> Job<'a> {
 /// must not be emptied.
 async fn clear(work: &Path) -> Result<(), SupplyError> {
     let mounted = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut points: Vec<_> =
-        mounted.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| Path::new(point).starts_with(work)).collect();
+    let mut points: Vec<_> = mounted
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| Path::new(point).starts_with(work))
+        .collect();
     // The innermost first.
     points.sort_by_key(|point| std::cmp::Reverse(point.len()));
     for point in points {
         Command::new("umount").args(["--lazy", point]).output().await?;
     }
     match tokio::fs::remove_dir_all(work).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SupplyError::file("remove", work)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(SupplyError::file("remove", work)(error))
+        }
         _ => Ok(()),
     }
 }

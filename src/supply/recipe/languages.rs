@@ -27,7 +27,8 @@ pub async fn go(job: &Job<'_>, go: &Go) -> Result<(), Trouble> {
         for (key, value) in &go.env {
             command = command.env(key, value);
         }
-        job.run(command.arg("-o").arg(out.join(name)).arg(package)).await?;
+        job.run(command.arg("-o").arg(out.join(name)).arg(package))
+            .await?;
     }
     Ok(())
 }
@@ -35,15 +36,22 @@ pub async fn go(job: &Job<'_>, go: &Go) -> Result<(), Trouble> {
 fn go_command(job: &Job<'_>, dir: &str) -> Result<Command, Trouble> {
     let command = Command::new(job.kit.host.go()?).cwd(job.path(dir)?);
     // The toolchain is the one that was checked, and the module is the recipe's, not one around the cache.
-    Ok(command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-buildvcs=false").env("GOWORK", "off").env_remove("GOROOT"))
+    Ok(command
+        .env("GOTOOLCHAIN", "local")
+        .env("GOFLAGS", "-buildvcs=false")
+        .env("GOWORK", "off")
+        .env_remove("GOROOT"))
 }
 
 /// One file of a module.
 pub async fn module_file(job: &Job<'_>, step: &ModuleFile) -> Result<(), Trouble> {
     let command = go_command(job, &step.dir)?.args(["mod", "download", "-json", &step.module]);
     let output = job.ask(command).await?;
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| Trouble(format!("`go mod download` answered something else than JSON: {error}")))?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|error| {
+        Trouble(format!(
+            "`go mod download` answered something else than JSON: {error}"
+        ))
+    })?;
     let folder = answer.get("Dir").and_then(serde_json::Value::as_str);
     let folder = folder.ok_or_else(|| Trouble(format!("module {} has no folder", step.module)))?;
     let (from, to) = (Path::new(folder).join(&step.file), job.path(&step.to)?);
@@ -71,7 +79,11 @@ pub async fn maven(job: &Job<'_>, maven: &Maven) -> Result<(), Trouble> {
     let (checked, left_out) = job.blocking(move || check_lock(&to, &text)).await?;
     job.say(&format!("{checked} libraries have the digests of {}", maven.lock));
     if !left_out.is_empty() {
-        job.say(&format!("left out, for {} does not name them: {}", maven.lock, left_out.join(", ")));
+        job.say(&format!(
+            "left out, for {} does not name them: {}",
+            maven.lock,
+            left_out.join(", ")
+        ));
     }
     Ok(())
 }
@@ -93,7 +105,11 @@ fn check_lock(folder: &Path, lock: &str) -> Result<(usize, Vec<String>), SupplyE
     };
     for file in std::fs::read_dir(folder).map_err(SupplyError::file("read", folder))? {
         let path = file.map_err(SupplyError::file("read", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let found = digest_file(&path)?;
         match expected.remove(name.as_str()) {
             Some(digest) if digest == found => {}
@@ -132,7 +148,10 @@ pub async fn pip(job: &Job<'_>, pip: &Pip) -> Result<(), Trouble> {
     let run = |command| job.run(command).boxed();
     let wheel = wheel::fetch(cache, &python, &pip.requirement, &pip.sha256, &job.scratch, &run).await?;
     let unpacked = job.scratch.join("wheel");
-    let command = Command::new(python).args(["-m", "zipfile", "-e"]).arg(wheel).arg(&unpacked);
+    let command = Command::new(python)
+        .args(["-m", "zipfile", "-e"])
+        .arg(wheel)
+        .arg(&unpacked);
     job.run(command).await?;
     for (pattern, target) in &pip.extract {
         let (from, to, member) = (unpacked.clone(), job.path(target)?, pattern.clone());
@@ -146,7 +165,10 @@ pub async fn pip(job: &Job<'_>, pip: &Pip) -> Result<(), Trouble> {
 /// Moves the files that match `pattern` into the folder `to`, or the one file of that name to `to`.
 fn take(from: &Path, pattern: &str, to: &Path) -> Result<usize, SupplyError> {
     let single = !pattern.contains(['*', '?', '[', '{']);
-    let invalid = |reason: String| SupplyError::InvalidRecipe { name: pattern.to_owned(), reason };
+    let invalid = |reason: String| SupplyError::InvalidRecipe {
+        name: pattern.to_owned(),
+        reason,
+    };
     let glob = globset::GlobBuilder::new(pattern)
         .literal_separator(true)
         .build()
@@ -154,11 +176,17 @@ fn take(from: &Path, pattern: &str, to: &Path) -> Result<usize, SupplyError> {
         .compile_matcher();
     let mut taken = 0;
     for file in files_below(from)? {
-        let Ok(relative) = file.strip_prefix(from) else { continue };
+        let Ok(relative) = file.strip_prefix(from) else {
+            continue;
+        };
         if !glob.is_match(relative) {
             continue;
         }
-        let target = if single { to.to_owned() } else { to.join(file.file_name().unwrap_or_default()) };
+        let target = if single {
+            to.to_owned()
+        } else {
+            to.join(file.file_name().unwrap_or_default())
+        };
         make_parent(&target)?;
         std::fs::rename(&file, &target).map_err(SupplyError::file("write", &target))?;
         if is_program(&target)? {
@@ -174,8 +202,14 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SupplyError> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(SupplyError::file("read", &folder))? {
             let entry = entry.map_err(SupplyError::file("read", &folder))?;
-            let kind = entry.file_type().map_err(SupplyError::file("read", entry.path()))?;
-            if kind.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+            let kind = entry
+                .file_type()
+                .map_err(SupplyError::file("read", entry.path()))?;
+            if kind.is_dir() {
+                folders.push(entry.path())
+            } else {
+                files.push(entry.path())
+            }
         }
     }
     files.sort();
@@ -187,7 +221,9 @@ fn is_program(path: &Path) -> Result<bool, SupplyError> {
     use std::io::Read;
     let mut start = Vec::new();
     let file = std::fs::File::open(path).map_err(SupplyError::file("read", path))?;
-    file.take(4).read_to_end(&mut start).map_err(SupplyError::file("read", path))?;
+    file.take(4)
+        .read_to_end(&mut start)
+        .map_err(SupplyError::file("read", path))?;
     Ok(start == b"\x7fELF" || start.starts_with(b"#!"))
 }
 
@@ -202,12 +238,23 @@ mod tests {
         std::fs::write(folder.path().join("a.jar"), "a").unwrap();
         let line = format!("{}  a.jar\n", hex(b"a"));
         std::fs::write(folder.path().join("in-the-way.jar"), "x").unwrap();
-        assert_eq!(check_lock(folder.path(), &line).unwrap(), (1, vec!["in-the-way.jar".to_owned()]));
+        assert_eq!(
+            check_lock(folder.path(), &line).unwrap(),
+            (1, vec!["in-the-way.jar".to_owned()])
+        );
         assert!(!folder.path().join("in-the-way.jar").exists());
         let more = format!("{line}{}  b.jar\n", hex(b"b"));
-        assert!(check_lock(folder.path(), &more).unwrap_err().to_string().contains("did not come"));
+        assert!(
+            check_lock(folder.path(), &more)
+                .unwrap_err()
+                .to_string()
+                .contains("did not come")
+        );
         let other = line.replace(&hex(b"a"), &hex(b"b"));
-        assert!(matches!(check_lock(folder.path(), &other), Err(SupplyError::Digest { .. })));
+        assert!(matches!(
+            check_lock(folder.path(), &other),
+            Err(SupplyError::Digest { .. })
+        ));
     }
 
     #[test]
@@ -215,13 +262,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wheel = folder.path().join("wheel");
         std::fs::create_dir_all(wheel.join("m/bin/deep")).unwrap();
-        for (name, text) in [("m/bin/run", "#!/bin/sh\n"), ("m/bin/lib.so", "x"), ("m/bin/deep/no", "x"), ("m/one", "1")] {
+        for (name, text) in [
+            ("m/bin/run", "#!/bin/sh\n"),
+            ("m/bin/lib.so", "x"),
+            ("m/bin/deep/no", "x"),
+            ("m/one", "1"),
+        ] {
             std::fs::write(wheel.join(name), text).unwrap();
         }
         assert_eq!(take(&wheel, "m/bin/*", &folder.path().join("bin")).unwrap(), 2);
         assert_eq!(take(&wheel, "m/one", &folder.path().join("sub/two")).unwrap(), 1);
         assert_eq!(take(&wheel, "m/absent", &folder.path().join("x")).unwrap(), 0);
-        assert_eq!(std::fs::read_to_string(folder.path().join("sub/two")).unwrap(), "1");
-        assert!(std::process::Command::new(folder.path().join("bin/run")).status().unwrap().success());
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("sub/two")).unwrap(),
+            "1"
+        );
+        assert!(
+            std::process::Command::new(folder.path().join("bin/run"))
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }

@@ -32,7 +32,13 @@ pub async fn preload(job: &Job<'_>, step: &Preload, reference: &str) -> Result<(
     result.and(removed)
 }
 
-async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, name: &str) -> Result<(), Trouble> {
+async fn load(
+    job: &Job<'_>,
+    docker: &Docker,
+    step: &Preload,
+    reference: &str,
+    name: &str,
+) -> Result<(), Trouble> {
     let refused = |error: bollard::errors::Error| Trouble(reason(&error));
     let body = ContainerCreateBody {
         image: Some(reference.to_owned()),
@@ -49,12 +55,32 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
         }),
         ..Default::default()
     };
-    let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-    docker.create_container(Some(options), body).await.map_err(refused)?;
-    let attach = AttachContainerOptions { stream: true, stdin: true, stdout: true, stderr: true, ..Default::default() };
-    let AttachContainerResults { mut output, mut input } =
-        docker.attach_container(name, Some(attach)).await.map_err(refused)?;
-    docker.start_container(name, None::<StartContainerOptions>).await.map_err(refused)?;
+    let options = CreateContainerOptions {
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    docker
+        .create_container(Some(options), body)
+        .await
+        .map_err(refused)?;
+    let attach = AttachContainerOptions {
+        stream: true,
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        ..Default::default()
+    };
+    let AttachContainerResults {
+        mut output,
+        mut input,
+    } = docker
+        .attach_container(name, Some(attach))
+        .await
+        .map_err(refused)?;
+    docker
+        .start_container(name, None::<StartContainerOptions>)
+        .await
+        .map_err(refused)?;
 
     let names: Vec<&str> = step.images.iter().map(String::as_str).collect();
     let writing = async {
@@ -62,17 +88,25 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
         let mut archive = pin!(docker.export_images(&names));
         while let Some(chunk) = archive.next().await {
             let chunk = chunk.map_err(|error| Trouble(reason(&error)))?;
-            input.write_all(&chunk).await.map_err(|error| Trouble(format!("the container stopped reading: {error}")))?;
+            input
+                .write_all(&chunk)
+                .await
+                .map_err(|error| Trouble(format!("the container stopped reading: {error}")))?;
             bytes += chunk.len() as u64;
             job.show(&format!("loading images · {} MB", bytes / 1_000_000));
         }
-        input.shutdown().await.map_err(|error| Trouble(error.to_string()))?;
+        input
+            .shutdown()
+            .await
+            .map_err(|error| Trouble(error.to_string()))?;
         Ok::<(), Trouble>(())
     };
     let listening = async {
         while let Some(message) = output.next().await {
             match message {
-                Ok(message) => String::from_utf8_lossy(&message.into_bytes()).lines().for_each(|line| job.say(line)),
+                Ok(message) => String::from_utf8_lossy(&message.into_bytes())
+                    .lines()
+                    .for_each(|line| job.say(line)),
                 Err(error) => return Err(Trouble(reason(&error))),
             }
         }
@@ -88,10 +122,16 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
         }
     })
     .await?;
-    let code = job.during(tokio::time::timeout(ENDING, exit_code(docker, name))).await;
-    let code = code.map_err(|_| Trouble(format!("the container did not end within {} s", ENDING.as_secs())))??;
+    let code = job
+        .during(tokio::time::timeout(ENDING, exit_code(docker, name)))
+        .await;
+    let code =
+        code.map_err(|_| Trouble(format!("the container did not end within {} s", ENDING.as_secs())))??;
     if code != 0 {
-        return Err(Trouble(format!("`{}` ended with exit code {code}", step.command.join(" "))));
+        return Err(Trouble(format!(
+            "`{}` ended with exit code {code}",
+            step.command.join(" ")
+        )));
     }
     fed?;
     let (repo, tag) = images::split(reference);
@@ -104,7 +144,9 @@ async fn load(job: &Job<'_>, docker: &Docker, step: &Preload, reference: &str, n
         ..Default::default()
     };
     job.say("committing");
-    let committed = job.during(docker.commit_container(commit, ContainerConfig::default())).await;
+    let committed = job
+        .during(docker.commit_container(commit, ContainerConfig::default()))
+        .await;
     committed.map(drop).map_err(refused)
 }
 
@@ -124,7 +166,11 @@ async fn remove(docker: &Docker, name: &str) -> Result<(), Trouble> {
         Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
         Err(error) => Err(Trouble(reason(&error))),
     };
-    let container = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    let container = RemoveContainerOptions {
+        force: true,
+        v: true,
+        ..Default::default()
+    };
     gone(docker.remove_container(name, Some(container)).await)?;
     gone(docker.remove_volume(name, None::<RemoveVolumeOptions>).await)
 }

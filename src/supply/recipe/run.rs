@@ -26,7 +26,12 @@ pub async fn make(
     let job = Job::begin(kit, docker, recipe, step).await?;
     let unfinished = format!("vadev.local/unfinished/{}:latest", recipe.name);
     for (index, action) in recipe.steps.iter().enumerate() {
-        job.say(&format!("step {} of {}: {}", index + 1, recipe.steps.len(), action.name()));
+        job.say(&format!(
+            "step {} of {}: {}",
+            index + 1,
+            recipe.steps.len(),
+            action.name()
+        ));
         if let Err(Trouble(reason)) = act(&job, action, &unfinished).await {
             job.say(&reason);
             let error = SupplyError::Step {
@@ -51,7 +56,10 @@ pub async fn make(
         (Kind::Image, Some(docker)) => keep_image(kit, docker, &unfinished, &mut entry).await?,
         (Kind::Image, None) => {
             let reason = "an image needs the Docker engine".to_owned();
-            return Err(SupplyError::InvalidRecipe { name: recipe.name.clone(), reason });
+            return Err(SupplyError::InvalidRecipe {
+                name: recipe.name.clone(),
+                reason,
+            });
         }
     }
     entry.layers = std::mem::take(&mut job.layers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -79,7 +87,8 @@ async fn act(job: &Job<'_>, action: &Action, image: &str) -> Result<(), Trouble>
         Action::Preload(step) => preload::preload(job, step, image).await,
         Action::Agent(_) => {
             let path = job.path("vadev-agent")?;
-            std::fs::write(&path, crate::agent::embedded::BINARY).map_err(SupplyError::file("write", &path))?;
+            std::fs::write(&path, crate::agent::embedded::BINARY)
+                .map_err(SupplyError::file("write", &path))?;
             set_executable(&path).map_err(Trouble::from)
         }
     }
@@ -104,15 +113,26 @@ async fn keep_tool(job: &Job<'_>, entry: &mut Entry) -> Result<(), SupplyError> 
 }
 
 /// Gives the image its name and sees that the engine has it under that name, made of these inputs.
-async fn keep_image(kit: &Kit, docker: &Docker, unfinished: &str, entry: &mut Entry) -> Result<(), SupplyError> {
+async fn keep_image(
+    kit: &Kit,
+    docker: &Docker,
+    unfinished: &str,
+    entry: &mut Entry,
+) -> Result<(), SupplyError> {
     images::rename(docker, unfinished, &entry.reference).await?;
     let image = images::inspect(docker, &entry.reference).await?;
     let image = image.filter(|image| images::recipe_label(image) == Some(kit.book.hash(&entry.name)));
     let Some(image) = image else {
         let action = format!("show image {}", entry.reference);
-        return Err(SupplyError::Engine { action, reason: "it is not there after its build".to_owned() });
+        return Err(SupplyError::Engine {
+            action,
+            reason: "it is not there after its build".to_owned(),
+        });
     };
     entry.digest = image.id.unwrap_or_default();
-    entry.size = image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+    entry.size = image
+        .size
+        .and_then(|size| u64::try_from(size).ok())
+        .unwrap_or_default();
     Ok(())
 }
