@@ -58,7 +58,7 @@ impl Context {
 
 /// A platform, as the flags of a verb describe it.
 #[derive(Debug, Default)]
-pub struct Wanted<'a> {
+pub struct Wanted {
     /// What is chosen of the profile.
     pub selection: Selection,
     /// Where tools and images may come from.
@@ -67,19 +67,30 @@ pub struct Wanted<'a> {
     pub ports: Ports,
     /// Nodes of a cluster that has to be made.
     pub nodes: Option<u32>,
-    /// The profile asked for by name.
-    pub profile: Option<&'a str>,
+    /// Without `-p`, take the profile that `up` took last: for verbs that look at what runs.
+    pub deployed: bool,
 }
 
 impl Context {
-    /// The platform of this workspace. Touches neither Docker nor a cluster.
-    pub fn platform(&self, wanted: &Wanted<'_>) -> Result<Platform, Failure> {
+    /// The platform of this workspace. Touches neither Docker nor a cluster, and writes nothing.
+    pub fn platform(&self, wanted: &Wanted) -> Result<Platform, Failure> {
         let loaded = self.loaded()?;
-        let profile = self.profile(wanted.profile)?;
-        let host = machine::of_host();
-        let stack = resolve(&loaded.catalog, profile, &loaded.workspace, &wanted.selection, host)?;
-        let state = loaded.make_state()?;
+        let state = loaded.state();
         let shape = wanted.ports.shape(wanted.nodes, &state)?;
+        // A profile that is gone since then says nothing.
+        let last = shape
+            .profile
+            .as_deref()
+            .filter(|last| wanted.deployed && loaded.profiles.contains_key(*last));
+        let profile = self.profile(last.filter(|_| self.globals().profile.is_none()))?;
+        let host = machine::of_host();
+        let stack = resolve(
+            &loaded.catalog,
+            profile,
+            &loaded.workspace,
+            &wanted.selection,
+            host,
+        )?;
         let options = PlatformOptions {
             stack,
             state,
@@ -87,11 +98,18 @@ impl Context {
             https_port: shape.https_port,
             nodes: shape.nodes,
         };
-        Ok(Platform::new(options, self.supply(&wanted.sources)?, self.reporter()))
+        Ok(Platform::new(
+            options,
+            self.supply(&wanted.sources)?,
+            self.reporter(),
+        ))
     }
 
     /// The platform that runs, for verbs that look at it or remove it.
     pub fn running(&self) -> Result<Platform, Failure> {
-        self.platform(&Wanted::default())
+        self.platform(&Wanted {
+            deployed: true,
+            ..Wanted::default()
+        })
     }
 }

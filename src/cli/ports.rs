@@ -1,5 +1,5 @@
-//! What is fixed when a cluster is made: its ports on this machine and its nodes. Chosen once by flags, then remembered in
-//! the state folder, so that later commands need no flags to find it.
+//! What is fixed when a cluster is made, its ports on this machine and its nodes, and the profile that `up` took last. Chosen
+//! once by flags, then remembered in the state folder, so that later commands need no flags to find it.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ pub struct Ports {
 }
 
 /// A cluster's shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Shape {
     /// Port on 127.0.0.1 for http.
@@ -35,6 +35,9 @@ pub struct Shape {
     pub https_port: u16,
     /// Nodes, the control plane among them.
     pub nodes: u32,
+    /// The profile that the last `up` took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 impl Default for Shape {
@@ -43,6 +46,7 @@ impl Default for Shape {
             http_port: 8080,
             https_port: 8443,
             nodes: 1,
+            profile: None,
         }
     }
 }
@@ -50,11 +54,12 @@ impl Default for Shape {
 impl Ports {
     /// The flags over what `state` remembers over the defaults.
     pub fn shape(self, nodes: Option<u32>, state: &Path) -> Result<Shape, Failure> {
-        let kept = Shape::remembered(state)?;
+        let kept = Shape::remembered(state)?.unwrap_or_default();
         let shape = Shape {
             http_port: self.http_port.unwrap_or(kept.http_port),
             https_port: self.https_port.unwrap_or(kept.https_port),
             nodes: nodes.unwrap_or(kept.nodes),
+            profile: kept.profile,
         };
         if shape.http_port == shape.https_port {
             let message = format!("http and https cannot both have port {}", shape.http_port);
@@ -67,13 +72,31 @@ impl Ports {
 }
 
 impl Shape {
-    fn remembered(state: &Path) -> Result<Self, Failure> {
+    /// What an earlier `up` chose; `None` where there was none.
+    pub fn remembered(state: &Path) -> Result<Option<Self>, Failure> {
         let file = state.join(FILE);
         let text = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|error| trouble("read", &file, &error))?,
         };
-        serde_json::from_str(&text).map_err(|error| trouble("understand", &file, &error))
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| trouble("understand", &file, &error))
+    }
+
+    /// Refuses other ports or nodes than those of the cluster that is there: nothing can change them.
+    pub fn must_be(&self, kept: &Self, cluster: &str) -> Result<(), Failure> {
+        let same =
+            (self.http_port, self.https_port, self.nodes) == (kept.http_port, kept.https_port, kept.nodes);
+        if same {
+            return Ok(());
+        }
+        let (http, https, nodes) = (kept.http_port, kept.https_port, kept.nodes);
+        let message =
+            format!("the cluster {cluster} has the ports {http} and {https} and {nodes} node(s), for good");
+        Err(Plain::new(Family::Refused, message)
+            .with_hint("leave the flags out to use it as it is; to make it again: vadev down, then vadev up")
+            .into())
     }
 
     /// Remembers it for later commands. Whole or not at all, also when the process is killed.
@@ -122,8 +145,25 @@ mod tests {
             Shape {
                 http_port: 9080,
                 https_port: 8443,
-                nodes: 3
+                nodes: 3,
+                profile: None,
             }
+        );
+        let default = Shape::default();
+        assert!(
+            default
+                .must_be(
+                    &Shape {
+                        profile: Some("dev".into()),
+                        ..default.clone()
+                    },
+                    "c"
+                )
+                .is_ok()
+        );
+        assert_eq!(
+            default.must_be(&later, "c").unwrap_err().family(),
+            Family::Refused
         );
         let same = Ports {
             http_port: Some(8443),

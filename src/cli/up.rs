@@ -63,13 +63,18 @@ impl Run for Up {
             sources: self.sources.clone(),
             ports: self.ports,
             nodes: self.nodes,
-            profile: None,
+            deployed: self.verify_only,
         };
         let platform = context.platform(&wanted)?;
         check_capacity(context, &platform)?;
         let report = context.block_on(self.carry_out(context, &platform))?;
         let palette = context.stdout_palette();
-        context.print(&self.output.output.text(&report, |_| text(&report, self.dry_run, palette))?)?;
+        context.print(
+            &self
+                .output
+                .output
+                .text(&report, |_| text(&report, self.dry_run, palette))?,
+        )?;
         report.verify.as_ref().map_or(Ok(()), verify::failed)
     }
 
@@ -97,6 +102,7 @@ impl Up {
                     return Err(error.into());
                 }
             };
+            context.loaded()?.make_state()?;
             self.check_ports(platform).await?;
         }
         engine::up(platform, &options).await
@@ -104,15 +110,23 @@ impl Up {
 
     /// The ports are fixed when the cluster is made; before that, whoever holds one is named.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
-        if platform.cluster_exists().await? {
-            return Ok(());
-        }
+        let state = &platform.options.state;
         let shape = Shape {
             http_port: platform.options.http_port,
             https_port: platform.options.https_port,
             nodes: platform.options.nodes,
+            profile: Some(platform.stack().profile.clone()),
         };
-        for (port, flag) in [(shape.http_port, "--http-port"), (shape.https_port, "--https-port")] {
+        if platform.cluster_exists().await? {
+            if let Some(kept) = Shape::remembered(state)? {
+                shape.must_be(&kept, &platform.cluster_name())?;
+            }
+            return shape.remember(state);
+        }
+        for (port, flag) in [
+            (shape.http_port, "--http-port"),
+            (shape.https_port, "--https-port"),
+        ] {
             let holder = match doctor::port_holder(port, &[]) {
                 doctor::Holder::Free => continue,
                 doctor::Holder::Process(name) => format!("is held by {name}"),
@@ -120,10 +134,13 @@ impl Up {
                 doctor::Holder::Forbidden => "may not be opened by this user".to_owned(),
             };
             let message = format!("port {port} on 127.0.0.1 {holder}");
-            let hint = format!("choose another one: vadev up {flag} {}", port.saturating_add(1000));
+            let hint = format!(
+                "choose another one: vadev up {flag} {}",
+                port.saturating_add(1000)
+            );
             return Err(Plain::new(Family::Environment, message).with_hint(hint).into());
         }
-        shape.remember(&platform.options.state)
+        shape.remember(state)
     }
 }
 
@@ -138,8 +155,18 @@ fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure>
         return Ok(());
     }
     let mut others = Vec::new();
-    for profile in loaded.profiles.values().filter(|profile| profile.name != platform.stack().profile) {
-        let stack = resolve(&loaded.catalog, profile, &loaded.workspace, &Selection::default(), Some(host))?;
+    for profile in loaded
+        .profiles
+        .values()
+        .filter(|profile| profile.name != platform.stack().profile)
+    {
+        let stack = resolve(
+            &loaded.catalog,
+            profile,
+            &loaded.workspace,
+            &Selection::default(),
+            Some(host),
+        )?;
         others.push((profile.name.clone(), Capacity::of(&stack, host, false)));
     }
     capacity.check(&platform.stack().profile, &others)?;
@@ -164,7 +191,11 @@ fn text(report: &UpReport, dry_run: bool, palette: Palette) -> String {
     if let Some(status) = &report.status {
         text.push_str(&status::table(status, false, palette));
     }
-    let done = if report.changed { "" } else { "nothing had to be changed; " };
+    let done = if report.changed {
+        ""
+    } else {
+        "nothing had to be changed; "
+    };
     text.push_str(&format!("\n{done}{:.1} s\n", report.seconds));
     if let Some(url) = report.urls.first() {
         text.push_str(&format!("Look at {url}\n"));

@@ -90,3 +90,52 @@ fn contradicting_flags_are_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("8443"), "{}", stderr(&output));
 }
+
+#[test]
+fn looking_without_an_engine_says_why_and_writes_nothing() {
+    let place = Place::new();
+    for arguments in [
+        &["status"][..],
+        &["verify"],
+        &["down", "--yes"],
+        &["up", "--dry-run"],
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(3),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains("/nonexistent/docker.sock"),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            !place.path().join(".vadev").exists(),
+            "{arguments:?} left a state folder"
+        );
+    }
+}
+
+#[test]
+fn a_profile_that_cannot_fit_is_refused_with_a_table() {
+    let place = Place::new();
+    let output = place.run(&[
+        "up",
+        "-p",
+        "prod",
+        "--dry-run",
+        "--cpus",
+        "1",
+        "--set",
+        "postgres.requests.memory=9Ti",
+    ]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("available") && stderr(&output).contains("postgres"),
+        "{}",
+        stderr(&output)
+    );
+}
