@@ -14,7 +14,9 @@ use crate::supply::process::Command;
 use super::error::ClusterError;
 use super::nodes::{self, Node, NodeState, all_nodes, bring_back, containerd_up};
 use super::owner::{Owner, claim, from_data};
-use super::state::{self, Condition, Record, by_nodes, condition, forget, record_path, write_atomically};
+use super::state::{
+    self, Condition, Record, by_nodes, condition, control_plane, forget, record_path, write_atomically,
+};
 
 /// kind's command line, the Docker engine behind it, and the folder where kubeconfigs and memories are kept.
 #[derive(Debug, Clone)]
@@ -85,6 +87,7 @@ impl Kind {
                     let record = Record {
                         owner,
                         complete: true,
+                        control_plane: control_plane(&nodes),
                         config: String::new(),
                     };
                     state::write(&self.folder, name, &record)?;
@@ -140,6 +143,7 @@ impl Kind {
         let mut record = Record {
             owner: create.owner.clone(),
             complete: false,
+            control_plane: None,
             config: create.config.to_owned(),
         };
         state::write(&self.folder, create.name, &record)?;
@@ -156,6 +160,7 @@ impl Kind {
             source,
         })?;
         record.complete = true;
+        record.control_plane = control_plane(&self.nodes(create.name).await?);
         state::write(&self.folder, create.name, &record)
     }
 

@@ -26,6 +26,8 @@ pub enum NodeState {
 pub struct Node {
     /// The container's name, which is the Kubernetes node's name too.
     pub name: String,
+    /// The container's ID: another one means another cluster.
+    pub id: String,
     /// Whether it carries the control plane.
     pub control_plane: bool,
     /// Its container's state.
@@ -82,6 +84,7 @@ fn node(container: &ContainerSummary) -> Option<Node> {
     let state = container.state.as_ref().map(ToString::to_string);
     Some(Node {
         name,
+        id: container.id.clone().unwrap_or_default(),
         control_plane: role == "control-plane",
         state: match state.as_deref() {
             Some("running" | "restarting") => NodeState::Running,

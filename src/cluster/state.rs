@@ -14,6 +14,8 @@ pub struct Record {
     pub owner: Owner,
     /// Whether kind's work came to its end.
     pub complete: bool,
+    /// The container of the control plane, once complete: a cluster made anew by hand under the same name is another.
+    pub control_plane: Option<String>,
     /// The configuration it was made with, as given to kind; its ports can't change later.
     pub config: String,
 }
@@ -44,7 +46,18 @@ pub(super) fn condition(nodes: &[Node], record: Option<&Record>) -> Option<Condi
     if !record.complete {
         return Some(Condition::Broken("its creation was interrupted".to_owned()));
     }
+    if control_plane(nodes).is_some_and(|id| Some(id) != record.control_plane) {
+        return None;
+    }
     Some(by_nodes(nodes))
+}
+
+/// The ID of the control plane's container.
+pub(super) fn control_plane(nodes: &[Node]) -> Option<String> {
+    nodes
+        .iter()
+        .find(|node| node.control_plane)
+        .map(|node| node.id.clone())
 }
 
 /// The condition of a finished cluster.
@@ -130,6 +143,7 @@ mod tests {
     fn node(control_plane: bool, state: NodeState) -> Node {
         Node {
             name: "n".to_owned(),
+            id: "1".to_owned(),
             control_plane,
             state,
         }
@@ -143,6 +157,7 @@ mod tests {
         Record {
             owner,
             complete,
+            control_plane: complete.then(|| "1".to_owned()),
             config: String::new(),
         }
     }
@@ -155,6 +170,9 @@ mod tests {
             Some(Condition::Broken(_))
         ));
         assert_eq!(condition(&nodes, Some(&record(true))), Some(Condition::Running));
+        let mut other = record(true);
+        other.control_plane = Some("2".to_owned());
+        assert_eq!(condition(&nodes, Some(&other)), None);
         assert_eq!(condition(&nodes, None), None);
         assert_eq!(condition(&[], Some(&record(true))), Some(Condition::Missing));
     }

@@ -12,7 +12,7 @@ use kube::core::{ApiResource, DynamicObject};
 use super::error::K8sError;
 use super::kinds::{Kinds, is_unknown_kind, unknown_kind};
 use super::object::ObjectRef;
-use super::retry::{retrying, transient};
+use super::retry::{Verdict, retrying, transient};
 
 /// Which cluster is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,10 +183,16 @@ impl Cluster {
     }
 }
 
+/// The name that kubeadm gives to the administrator whose rights it grants only a moment after the API server answers.
+const KUBEADM_ADMIN: &str = "\"kubernetes-admin\"";
+
 /// While a cluster starts its port answers nothing, then 5xx, then 403 or 404 until RBAC and kube-system are there.
-fn starting(error: &kube::Error) -> super::retry::Verdict {
+fn starting(error: &kube::Error) -> Verdict {
     match error {
-        kube::Error::Api(status) if status.code == 404 || status.code == 403 => super::retry::Verdict::Again,
+        kube::Error::Api(status) if status.code == 404 => Verdict::Again,
+        kube::Error::Api(status) if status.code == 403 && status.message.contains(KUBEADM_ADMIN) => {
+            Verdict::Again
+        }
         other => transient(other),
     }
 }
