@@ -140,15 +140,22 @@ impl Mesh {
         step: &Step,
     ) -> Result<(), ClusterError> {
         step.progress(format!("applying {} objects", plan.objects.len()));
-        apply_all(
-            cluster,
-            &plan.objects,
-            ApplyOptions {
-                within,
-                ..ApplyOptions::default()
-            },
-        )
-        .await?;
+        let options = ApplyOptions {
+            within,
+            ..ApplyOptions::default()
+        };
+        let (late, first): (Vec<_>, Vec<_>) = plan.objects.iter().partition(|object| mounts_root(object));
+        apply_all(cluster, first, options).await?;
+        if !late.is_empty() {
+            // istiod makes this as soon as it runs. A pod that comes before it waits in the kubelet's back-off.
+            let root = ObjectRef::new("v1", "ConfigMap", SYSTEM, ROOT_CERTIFICATE);
+            let istiod = ObjectRef::new("apps/v1", "Deployment", SYSTEM, "istiod");
+            tokio::select! {
+                made = wait_for(cluster, &root, within, |_| true) => drop(made?),
+                failed = fails(view, &istiod, within, step) => return Err(failed.into()),
+            }
+            apply_all(cluster, late, options).await?;
+        }
         let workloads = plan
             .objects
             .iter()
@@ -203,6 +210,32 @@ impl Mesh {
     }
 }
 
+/// The `ConfigMap` with the mesh's root certificate.
+const ROOT_CERTIFICATE: &str = "istio-ca-root-cert";
+
+/// Whether a workload's pods can't start before istiod has made the root certificate's `ConfigMap`.
+fn mounts_root(object: &Value) -> bool {
+    let volumes = object
+        .pointer("/spec/template/spec/volumes")
+        .and_then(Value::as_array);
+    volumes.is_some_and(|volumes| {
+        volumes.iter().any(|volume| {
+            volume["configMap"]["name"] == ROOT_CERTIFICATE && volume["configMap"]["optional"] != true
+        })
+    })
+}
+
+/// Ends only when the wait for a workload fails.
+async fn fails(view: &View, workload: &ObjectRef, within: Duration, step: &Step) -> K8sError {
+    match view
+        .wait_ready(workload, WaitOptions::within(within), Some(step))
+        .await
+    {
+        Err(error) => error,
+        Ok(_) => std::future::pending().await,
+    }
+}
+
 async fn present(
     cluster: &Cluster,
     object: &ObjectRef,
@@ -211,5 +244,23 @@ async fn present(
         Ok(found) => Ok(Some(found)),
         Err(K8sError::NotReady { .. }) => Ok(None),
         Err(other) => Err(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_needs_the_root_certificate_waits_for_it() {
+        let with = |volume: Value| {
+            mounts_root(&json!({"kind": "Deployment", "spec": {"template": {"spec": {"volumes": [volume]}}}}))
+        };
+        assert!(with(json!({"configMap": {"name": ROOT_CERTIFICATE}})));
+        assert!(!with(
+            json!({"configMap": {"name": ROOT_CERTIFICATE, "optional": true}})
+        ));
+        assert!(!with(json!({"emptyDir": {}})));
+        assert!(!mounts_root(&json!({"kind": "Service"})));
     }
 }

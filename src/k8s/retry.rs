@@ -18,6 +18,10 @@ pub(super) enum Verdict {
 /// The default judgement.
 pub(super) fn transient(error: &kube::Error) -> Verdict {
     match error {
+        // A field of a wrong type in an applied object comes as an internal error of the server.
+        kube::Error::Api(status) if status.message.contains("failed to create typed patch object") => {
+            Verdict::Final
+        }
         kube::Error::Api(status) if status.code == 429 || (500..600).contains(&status.code) => Verdict::Again,
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => Verdict::Again,
         _ => Verdict::Final,
@@ -95,6 +99,10 @@ mod tests {
     fn only_what_may_pass_is_tried_again() {
         assert_eq!(transient(&api(503, "")), Verdict::Again);
         assert_eq!(transient(&api(429, "")), Verdict::Again);
+        assert_eq!(
+            transient(&api(500, "failed to create typed patch object (n/a)")),
+            Verdict::Final
+        );
         assert_eq!(transient(&api(404, "")), Verdict::Final);
         assert_eq!(transient(&api(409, "")), Verdict::Final);
         assert_eq!(
