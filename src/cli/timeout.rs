@@ -11,7 +11,10 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         .unwrap_or((text, 1000));
     let wrong = || format!("`{text}` is no duration such as 90s, 10m or 1h");
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).map(Duration::from_millis).ok_or_else(wrong)
+    number
+        .checked_mul(unit)
+        .map(Duration::from_millis)
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -20,7 +23,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_and_without_units() {
-        for (text, millis) in [("90", 90_000), ("90s", 90_000), ("10m", 600_000), ("1h", 3_600_000), ("5ms", 5)] {
+        for (text, millis) in [
+            ("90", 90_000),
+            ("90s", 90_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("5ms", 5),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)));
         }
         for text in ["", "s", "-1s", "1.5m", "ten", "99999999999999999999h"] {

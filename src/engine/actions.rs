@@ -45,7 +45,10 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Carries one step out and tells of it.
     pub async fn carry_out(&self, step: &PlanStep) -> Result<f64, Failure> {
-        let telling = self.platform.reporter.step(&step.id, &step.title, Some(step.cause.clone()));
+        let telling = self
+            .platform
+            .reporter
+            .step(&step.id, &step.title, Some(step.cause.clone()));
         match self.act(&step.action, &telling).await {
             Ok((outcome, detail)) => Ok(telling.finish(outcome, detail)),
             Err(error) => {
@@ -74,7 +77,11 @@ impl Run<'_> {
 
     async fn supply(&self, reference: &str, step: &Step) -> Result<String, Failure> {
         let Some(request) = self.images.requests.get(reference) else {
-            return Err(Plain::new(Family::Internal, format!("no request stands behind image {reference}")).into());
+            return Err(Plain::new(
+                Family::Internal,
+                format!("no request stands behind image {reference}"),
+            )
+            .into());
         };
         let supplied = self.platform.supply.image(request, step).await?;
         Ok(format!("{} MB", supplied.size / 1_000_000))
@@ -99,16 +106,29 @@ impl Run<'_> {
         let config = self.platform.kind_cluster(self.images.node.clone(), cgroup_v1);
         if let Some(folder) = &config.audit_folder {
             let policy = Path::new(folder).join(AUDIT_POLICY_FILE);
-            tokio::fs::create_dir_all(folder).await.map_err(|error| unwritable(Path::new(folder), &error))?;
-            tokio::fs::write(&policy, AUDIT_POLICY).await.map_err(|error| unwritable(&policy, &error))?;
+            tokio::fs::create_dir_all(folder)
+                .await
+                .map_err(|error| unwritable(Path::new(folder), &error))?;
+            tokio::fs::write(&policy, AUDIT_POLICY)
+                .await
+                .map_err(|error| unwritable(&policy, &error))?;
         }
         let kind = self.platform.kind_program(step).await?;
         let owner = self.platform.owner();
         let text = config.render().to_string();
-        let create = cluster::Create { name: &config.name, config: &text, owner: &owner, within: self.timeout };
+        let create = cluster::Create {
+            name: &config.name,
+            config: &text,
+            owner: &owner,
+            within: self.timeout,
+        };
         kind.create(&create, step).await?;
         kind.claim(self.connected().await?, &owner).await?;
-        let nodes = if config.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", config.nodes) };
+        let nodes = if config.nodes == 1 {
+            "1 node".to_owned()
+        } else {
+            format!("{} nodes", config.nodes)
+        };
         Ok(format!("{nodes}, ingress on 127.0.0.1:{}", config.http_port))
     }
 
@@ -118,7 +138,9 @@ impl Run<'_> {
         let kind = self.platform.kind().await?;
         let name = self.platform.cluster_name();
         let count = self.platform.options.nodes as usize;
-        let nodes = self.unless_creation_fails(kind.early_nodes(&name, count, self.timeout)).await?;
+        let nodes = self
+            .unless_creation_fails(kind.early_nodes(&name, count, self.timeout))
+            .await?;
         Ok(nodes.join(", "))
     }
 
@@ -127,7 +149,8 @@ impl Run<'_> {
         step.progress("waiting for its address");
         let kind = self.platform.kind().await?;
         let name = self.platform.cluster_name();
-        self.unless_creation_fails(kind.early_kubeconfig(&name, self.timeout)).await?;
+        self.unless_creation_fails(kind.early_kubeconfig(&name, self.timeout))
+            .await?;
         step.progress("waiting for its first answer");
         let cluster = tokio::select! {
             connected = self.connected() => connected?,
@@ -136,7 +159,10 @@ impl Run<'_> {
         Ok(cluster.server().to_owned())
     }
 
-    async fn unless_creation_fails<T>(&self, work: impl Future<Output = Result<T, ClusterError>>) -> Result<T, Failure> {
+    async fn unless_creation_fails<T>(
+        &self,
+        work: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done?),
             () = self.creation_failed.cancelled() => Err(not_made().into()),
@@ -145,29 +171,46 @@ impl Run<'_> {
 
     async fn start(&self, step: &Step) -> Result<String, Failure> {
         let kind = self.platform.kind().await?;
-        let cluster = kind.start(&self.platform.cluster_name(), self.timeout, step).await?;
+        let cluster = kind
+            .start(&self.platform.cluster_name(), self.timeout, step)
+            .await?;
         Ok(format!("{} answers", cluster.server()))
     }
 
     async fn ship(&self, references: &[String], step: &Step) -> Result<String, Failure> {
         let docker = self.platform.supply.docker().await?;
-        let nodes = self.platform.kind().await?.nodes(&self.platform.cluster_name()).await?;
+        let nodes = self
+            .platform
+            .kind()
+            .await?
+            .nodes(&self.platform.cluster_name())
+            .await?;
         let nodes: Vec<String> = nodes.into_iter().map(|node| node.name).collect();
         let shipped = image::ship(docker, &nodes, references, step).await?;
         let megabytes = |bytes: u64| bytes / 1_000_000;
         let sent: u64 = shipped.iter().map(|one| one.sent_bytes).sum();
         let spared: u64 = shipped.iter().map(|one| one.skipped_bytes).sum();
-        Ok(format!("{} MB sent, {} MB were there", megabytes(sent), megabytes(spared)))
+        Ok(format!(
+            "{} MB sent, {} MB were there",
+            megabytes(sent),
+            megabytes(spared)
+        ))
     }
 
     async fn install_mesh(&self, step: &Step) -> Result<String, Failure> {
         let Some(operator) = super::mesh::operator(self.platform, self.images) else {
-            return Err(Plain::new(Family::Internal, "the plan installs a mesh that the stack has not").into());
+            return Err(Plain::new(
+                Family::Internal,
+                "the plan installs a mesh that the stack has not",
+            )
+            .into());
         };
         // The manifests need no cluster; they are ready when it is.
         let program = self.platform.supply.tool("istioctl", step).await?;
         let istio = Istio::new(program, self.platform.supply.cache().root());
-        let plan = istio.plan(&operator, &super::mesh::version(self.images), step).await?;
+        let plan = istio
+            .plan(&operator, &super::mesh::version(self.images), step)
+            .await?;
         let cluster = self.connected().await?;
         cluster.recheck().await?;
         Mesh::install(cluster, self.view().await?, &plan, self.timeout, step).await?;
@@ -178,11 +221,18 @@ impl Run<'_> {
     /// The gateway's https port needs a certificate; one that is there, whoever made it, stays.
     async fn serve_tls(&self, cluster: &Cluster) -> Result<(), Failure> {
         let namespace = &self.platform.stack().namespaces.mesh;
-        if k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, TLS_SECRET)).await?.is_some() {
+        if k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, TLS_SECRET))
+            .await?
+            .is_some()
+        {
             return Ok(());
         }
-        let made = tls::development_certificate()
-            .map_err(|error| Plain::new(Family::Internal, format!("can't make a development certificate: {error}")))?;
+        let made = tls::development_certificate().map_err(|error| {
+            Plain::new(
+                Family::Internal,
+                format!("can't make a development certificate: {error}"),
+            )
+        })?;
         let mut labels = serde_json::Map::new();
         labels.insert(crate::render::object::MANAGED_BY.to_owned(), json!("vadev"));
         labels.insert(COMPONENT.to_owned(), json!("tls"));
@@ -200,19 +250,34 @@ impl Run<'_> {
     async fn apply(&self, changes: &[Change], step: &Step) -> Result<String, Failure> {
         let cluster = self.connected().await?;
         cluster.recheck().await?;
-        let values: Vec<Value> = changes.iter().map(|change| change.object.value().clone()).collect();
-        let applied = k8s::apply_each(cluster, &values, self.apply_options(), |one| step.progress(one.object.to_string())).await?;
+        let values: Vec<Value> = changes
+            .iter()
+            .map(|change| change.object.value().clone())
+            .collect();
+        let applied = k8s::apply_each(cluster, &values, self.apply_options(), |one| {
+            step.progress(one.object.to_string())
+        })
+        .await?;
         let count = |change: k8s::Change| applied.iter().filter(|one| one.change == change).count();
         let created = count(k8s::Change::Created);
-        Ok(format!("{created} created, {} changed", applied.len() - created - count(k8s::Change::Unchanged)))
+        Ok(format!(
+            "{created} created, {} changed",
+            applied.len() - created - count(k8s::Change::Unchanged)
+        ))
     }
 
     /// Waits for every workload of a component.
     async fn ready(&self, component: &str, step: &Step) -> Result<String, Failure> {
         let workloads = workloads(self.objects, component);
         let view = self.view().await?;
-        let ready = view.wait_all(&workloads, WaitOptions::within(self.timeout), Some(step)).await?;
-        Ok(ready.into_iter().map(|(_, detail)| detail).collect::<Vec<_>>().join(", "))
+        let ready = view
+            .wait_all(&workloads, WaitOptions::within(self.timeout), Some(step))
+            .await?;
+        Ok(ready
+            .into_iter()
+            .map(|(_, detail)| detail)
+            .collect::<Vec<_>>()
+            .join(", "))
     }
 
     async fn prune(&self, ids: &[ObjectId]) -> Result<String, Failure> {
@@ -225,28 +290,46 @@ impl Run<'_> {
 
     /// The connection, made when first needed.
     pub async fn connected(&self) -> Result<&Cluster, Failure> {
-        self.cluster.get_or_try_init(|| self.platform.connect(self.timeout)).await
+        self.cluster
+            .get_or_try_init(|| self.platform.connect(self.timeout))
+            .await
     }
 
     async fn view(&self) -> Result<&View, Failure> {
         let cluster = self.connected().await?;
-        Ok(self.view.get_or_init(|| async { View::open(cluster, &Scope::Cluster) }).await)
+        Ok(self
+            .view
+            .get_or_init(|| async { View::open(cluster, &Scope::Cluster) })
+            .await)
     }
 
     fn apply_options(&self) -> ApplyOptions<'static> {
-        ApplyOptions { within: self.timeout.min(Duration::from_secs(120)), ..ApplyOptions::default() }
+        ApplyOptions {
+            within: self.timeout.min(Duration::from_secs(120)),
+            ..ApplyOptions::default()
+        }
     }
 }
 
 /// A component's Deployments and StatefulSets.
 pub fn workloads(objects: &[Object], component: &str) -> Vec<ObjectRef> {
-    let of = objects.iter().filter(|object| object.component() == component).map(Object::id);
-    of.filter(|id| matches!(id.kind.as_str(), "Deployment" | "StatefulSet")).map(|id| reference(&id)).collect()
+    let of = objects
+        .iter()
+        .filter(|object| object.component() == component)
+        .map(Object::id);
+    of.filter(|id| matches!(id.kind.as_str(), "Deployment" | "StatefulSet"))
+        .map(|id| reference(&id))
+        .collect()
 }
 
 /// The cluster rooms' name for an object.
 pub fn reference(id: &ObjectId) -> ObjectRef {
-    ObjectRef::new(&id.api_version, &id.kind, id.namespace.as_deref().unwrap_or_default(), &id.name)
+    ObjectRef::new(
+        &id.api_version,
+        &id.kind,
+        id.namespace.as_deref().unwrap_or_default(),
+        &id.name,
+    )
 }
 
 fn not_made() -> Plain {
@@ -254,6 +337,9 @@ fn not_made() -> Plain {
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Plain {
-    Plain::new(Family::Environment, format!("can't write {}: {error}", path.display()))
-        .with_hint("give yourself write access to the workspace, or choose another with --file")
+    Plain::new(
+        Family::Environment,
+        format!("can't write {}: {error}", path.display()),
+    )
+    .with_hint("give yourself write access to the workspace, or choose another with --file")
 }

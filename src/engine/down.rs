@@ -55,10 +55,15 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
     match options {
         DownOptions::Cluster | DownOptions::Purge => {
             if there {
-                goes.push(format!("the kind cluster {name} with everything in it, its data included"));
+                goes.push(format!(
+                    "the kind cluster {name} with everything in it, its data included"
+                ));
             }
             if options == DownOptions::Purge {
-                goes.push(format!("the state folder {} with the development secrets", platform.options.state.display()));
+                goes.push(format!(
+                    "the state folder {} with the development secrets",
+                    platform.options.state.display()
+                ));
             }
         }
         DownOptions::KeepCluster | DownOptions::KeepInfra => {
@@ -85,7 +90,9 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
     match options {
         DownOptions::Cluster | DownOptions::Purge => {
             if state != ClusterState::Missing {
-                let step = platform.reporter.step("down", format!("Delete the cluster {name}"), None);
+                let step = platform
+                    .reporter
+                    .step("down", format!("Delete the cluster {name}"), None);
                 platform.kind_program(&step).await?.delete(&name, &step).await?;
                 step.done("gone");
                 removed.push(format!("cluster {name}"));
@@ -93,7 +100,10 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             if options == DownOptions::Purge && platform.options.state.exists() {
                 let folder = &platform.options.state;
                 tokio::fs::remove_dir_all(folder).await.map_err(|error| {
-                    crate::failure::Plain::new(crate::failure::Family::Environment, format!("can't remove {}: {error}", folder.display()))
+                    crate::failure::Plain::new(
+                        crate::failure::Family::Environment,
+                        format!("can't remove {}: {error}", folder.display()),
+                    )
                 })?;
                 removed.push(format!("state folder {}", folder.display()));
             }
@@ -103,16 +113,25 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
                 return Ok(DownReport { removed });
             }
             if state != ClusterState::Running {
-                let step = platform.reporter.step("cluster", "Start the cluster", Some("its objects are to be removed".to_owned()));
+                let step = platform.reporter.step(
+                    "cluster",
+                    "Start the cluster",
+                    Some("its objects are to be removed".to_owned()),
+                );
                 platform.kind().await?.start(&name, PATIENCE, &step).await?;
                 step.done("the API server answers");
             }
             let cluster = platform.connect(PATIENCE).await?;
             let objects = objects(platform, options).await?;
             cluster.recheck().await?;
-            let step = platform.reporter.step("down", format!("Remove objects: {}", objects.len()), None);
+            let step = platform
+                .reporter
+                .step("down", format!("Remove objects: {}", objects.len()), None);
             let references: Vec<ObjectRef> = objects.iter().map(reference).collect();
-            let delete = k8s::DeleteOptions { wait: Some(PATIENCE), ..k8s::DeleteOptions::default() };
+            let delete = k8s::DeleteOptions {
+                wait: Some(PATIENCE),
+                ..k8s::DeleteOptions::default()
+            };
             let gone = k8s::delete_all(&cluster, &references, delete).await?;
             step.done(format!("{} removed", gone.len()));
             removed.extend(gone.iter().map(ToString::to_string));
@@ -134,9 +153,15 @@ async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<Object
     let snapshot = k8s::observe(&cluster, &selector).await?;
     let namespaces = &platform.stack().namespaces;
     let goes = |id: &&ObjectRef| {
-        let infrastructure = id.namespace.as_ref() == Some(&namespaces.infra) || id.name.starts_with(&namespaces.infra);
+        let infrastructure =
+            id.namespace.as_ref() == Some(&namespaces.infra) || id.name.starts_with(&namespaces.infra);
         let keeps = matches!(id.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
         !keeps && (options == DownOptions::KeepCluster || !infrastructure)
     };
-    Ok(snapshot.iter().map(|(id, _)| id).filter(goes).map(identity).collect())
+    Ok(snapshot
+        .iter()
+        .map(|(id, _)| id)
+        .filter(goes)
+        .map(identity)
+        .collect())
 }

@@ -35,7 +35,11 @@ where
     let mut failure: Option<Failure> = None;
     loop {
         if failure.is_none() {
-            let ready: Vec<usize> = waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(index, _)| *index).collect();
+            let ready: Vec<usize> = waiting
+                .iter()
+                .filter(|(_, needs)| needs.is_empty())
+                .map(|(index, _)| *index)
+                .collect();
             for index in ready {
                 waiting.remove(&index);
                 let step = &plan.steps[index];
@@ -43,7 +47,9 @@ where
                 running.push(async move { (step, work.await) });
             }
         }
-        let Some((step, result)) = running.next().await else { break };
+        let Some((step, result)) = running.next().await else {
+            break;
+        };
         match result {
             Ok(seconds) => {
                 for needs in waiting.values_mut() {
@@ -80,7 +86,14 @@ mod tests {
 
     #[tokio::test]
     async fn steps_wait_for_their_needs_and_run_side_by_side() {
-        let plan = Plan { steps: vec![step("a", &[]), step("b", &["a"]), step("c", &[]), step("d", &["b", "c"])] };
+        let plan = Plan {
+            steps: vec![
+                step("a", &[]),
+                step("b", &["a"]),
+                step("c", &[]),
+                step("d", &["b", "c"]),
+            ],
+        };
         let order = Mutex::new(Vec::new());
         let barrier = tokio::sync::Barrier::new(2);
         let run = |step: &PlanStep| {
@@ -94,7 +107,9 @@ mod tests {
                 Ok(0.0)
             }
         };
-        carry_out(&plan, run).await.unwrap_or_else(|error| panic!("{error}"));
+        carry_out(&plan, run)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
         let order = order.into_inner().expect("order");
         let place = |id: &str| order.iter().position(|other| other == id).expect(id);
         assert!(place("a") < place("b") && place("b") < place("d") && place("c") < place("d"));
@@ -102,7 +117,9 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_begun_after_a_failure() {
-        let plan = Plan { steps: vec![step("a", &[]), step("b", &["a"])] };
+        let plan = Plan {
+            steps: vec![step("a", &[]), step("b", &["a"])],
+        };
         let run = |step: &PlanStep| {
             let id = step.id.clone();
             async move {

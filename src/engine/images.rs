@@ -56,22 +56,40 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
     for system in &stack.infrastructure {
         for workload in &system.infrastructure.workloads {
             let name = &workload.name;
-            let official = system.images.get(name).unwrap_or(&workload.image.official).clone();
+            let official = system
+                .images
+                .get(name)
+                .unwrap_or(&workload.image.official)
+                .clone();
             let wanted = request(name, Some(official), workload.image.recipe.as_deref());
             let Some(resolved) = platform.supply.resolve(&wanted).await? else {
-                let reason = "its image comes from a container registry only, and none can be reached".to_owned();
-                images.left_out.push(LeftOut { name: name.clone(), reason });
+                let reason =
+                    "its image comes from a container registry only, and none can be reached".to_owned();
+                images.left_out.push(LeftOut {
+                    name: name.clone(),
+                    reason,
+                });
                 continue;
             };
             let origin = origin(resolved.source);
-            images.deployed.insert(name.clone(), DeployedImage { reference: resolved.reference.clone(), origin });
+            images.deployed.insert(
+                name.clone(),
+                DeployedImage {
+                    reference: resolved.reference.clone(),
+                    origin,
+                },
+            );
             images.note(&system.infrastructure.name, wanted, resolved);
         }
     }
     for sized in &stack.services {
         let service = &sized.service;
         let catalog = || format!("{}:{}", service.image.repository, service.image.version);
-        let real = request(&service.name, Some(sized.image.clone().unwrap_or_else(catalog)), None);
+        let real = request(
+            &service.name,
+            Some(sized.image.clone().unwrap_or_else(catalog)),
+            None,
+        );
         let (wanted, resolved, origin) = match platform.supply.resolve(&real).await? {
             Some(resolved) => {
                 let origin = origin(resolved.source);
@@ -83,7 +101,13 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
                 (agent, resolved, Origin::StandIn)
             }
         };
-        images.deployed.insert(service.name.clone(), DeployedImage { reference: resolved.reference.clone(), origin });
+        images.deployed.insert(
+            service.name.clone(),
+            DeployedImage {
+                reference: resolved.reference.clone(),
+                origin,
+            },
+        );
         images.note(&service.name, wanted, resolved);
     }
     Ok(images)
@@ -105,8 +129,11 @@ impl Images {
 /// An image without which there is no platform.
 async fn must_have(platform: &Platform, wanted: &ImageRequest) -> Result<Resolved, Failure> {
     let none = || {
-        Plain::new(Family::Supply, format!("the image of {} can be had from no source", wanted.component))
-            .with_hint("allow every source: vadev up --image-source auto")
+        Plain::new(
+            Family::Supply,
+            format!("the image of {} can be had from no source", wanted.component),
+        )
+        .with_hint("allow every source: vadev up --image-source auto")
     };
     Ok(platform.supply.resolve(wanted).await?.ok_or_else(none)?)
 }
@@ -120,7 +147,11 @@ const fn origin(source: Source) -> Origin {
 }
 
 fn request(component: &str, official: Option<String>, recipe: Option<&str>) -> ImageRequest {
-    ImageRequest { component: component.to_owned(), official, recipe: recipe.map(str::to_owned) }
+    ImageRequest {
+        component: component.to_owned(),
+        official,
+        recipe: recipe.map(str::to_owned),
+    }
 }
 
 /// Istio's images of the version whose istioctl vadev builds.
@@ -133,5 +164,9 @@ fn istio(image: &str) -> ImageRequest {
 fn split_hub(image: &Resolved) -> Option<IstioImages> {
     let (path, tag) = image.reference.rsplit_once(':')?;
     let (hub, _) = path.rsplit_once('/')?;
-    Some(IstioImages { hub: hub.to_owned(), tag: tag.to_owned(), origin: origin(image.source) })
+    Some(IstioImages {
+        hub: hub.to_owned(),
+        tag: tag.to_owned(),
+        origin: origin(image.source),
+    })
 }

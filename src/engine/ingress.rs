@@ -31,9 +31,18 @@ pub async fn ask(client: &reqwest::Client, url: &str) -> Answer {
     match client.get(url).send().await {
         Ok(response) => {
             let status = Some(response.status().as_u16());
-            let body = response.text().await.unwrap_or_else(|error| format!("the body could not be read: {error}"));
-            Answer { status, body: body.chars().take(300).collect() }
+            let body = response
+                .text()
+                .await
+                .unwrap_or_else(|error| format!("the body could not be read: {error}"));
+            Answer {
+                status,
+                body: body.chars().take(300).collect(),
+            }
         }
-        Err(error) => Answer { status: None, body: error.to_string() },
+        Err(error) => Answer {
+            status: None,
+            body: error.to_string(),
+        },
     }
 }

@@ -79,9 +79,19 @@ impl Journal {
     pub fn begin(folder: &Path, profile: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let path = folder.join(NAME);
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
-        let journal = Self { file: Mutex::new(file), path };
-        journal.write(&Entry::Run { profile: profile.to_owned(), pid: std::process::id() })?;
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .open(&path)?;
+        let journal = Self {
+            file: Mutex::new(file),
+            path,
+        };
+        journal.write(&Entry::Run {
+            profile: profile.to_owned(),
+            pid: std::process::id(),
+        })?;
         Ok(journal)
     }
 
@@ -92,7 +102,10 @@ impl Journal {
     pub fn write(&self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write_all(&line)
+        self.file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .write_all(&line)
     }
 
     /// Where it is.
@@ -112,11 +125,28 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         assert!(Journal::interrupted(folder.path()).expect("none yet").is_empty());
         let journal = Journal::begin(folder.path(), "dev").expect("journal");
-        let begun = |step: &str| Entry::Begun { step: step.into(), cause: "missing".into() };
+        let begun = |step: &str| Entry::Begun {
+            step: step.into(),
+            cause: "missing".into(),
+        };
         journal.write(&begun("cluster")).expect("write");
         journal.write(&begun("image/redis")).expect("write");
-        journal.write(&Entry::Ended { step: "image/redis".into(), ok: true, seconds: 1.0 }).expect("write");
-        fs::write(journal.path(), [fs::read(journal.path()).expect("read"), b"{\"entry\":\"beg".to_vec()].concat()).expect("half a line");
+        journal
+            .write(&Entry::Ended {
+                step: "image/redis".into(),
+                ok: true,
+                seconds: 1.0,
+            })
+            .expect("write");
+        fs::write(
+            journal.path(),
+            [
+                fs::read(journal.path()).expect("read"),
+                b"{\"entry\":\"beg".to_vec(),
+            ]
+            .concat(),
+        )
+        .expect("half a line");
         assert_eq!(Journal::interrupted(folder.path()).expect("read"), ["cluster"]);
         let journal = Journal::begin(folder.path(), "dev").expect("journal");
         journal.write(&Entry::Closed { ok: true }).expect("write");

@@ -14,7 +14,11 @@ pub fn operator(platform: &Platform, images: &Images) -> Option<String> {
 
 /// istioctl's version is that of the images it installs.
 pub fn version(images: &Images) -> String {
-    images.istio.as_ref().map(|istio| istio.tag.clone()).unwrap_or_default()
+    images
+        .istio
+        .as_ref()
+        .map(|istio| istio.tag.clone())
+        .unwrap_or_default()
 }
 
 /// The digest by which an installed Istio is known to be the wanted one.

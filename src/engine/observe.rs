@@ -33,14 +33,31 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
     let cluster = platform.connect(ANSWER).await?;
     let stack = platform.stack();
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, stack.workspace);
-    let in_nodes = images.by_component.iter().filter(|(component, _)| *component != CLUSTER);
+    let in_nodes = images
+        .by_component
+        .iter()
+        .filter(|(component, _)| *component != CLUSTER);
     let wanted: Vec<String> = in_nodes.flat_map(|(_, references)| references.clone()).collect();
-    let nodes: Vec<String> = kind.nodes(&name).await?.into_iter().map(|node| node.name).collect();
+    let nodes: Vec<String> = kind
+        .nodes(&name)
+        .await?
+        .into_iter()
+        .map(|node| node.name)
+        .collect();
     let docker = platform.supply.docker().await?;
-    let (snapshot, missing, installed) =
-        tokio::join!(k8s::observe(&cluster, &selector), image::missing(docker, &nodes, &wanted), Mesh::observe(&cluster));
-    observed.objects = snapshot?.iter().map(|(reference, value)| (identity(reference), value.clone())).collect();
-    observed.images_to_ship = missing?.into_iter().map(|missing| missing.image).collect::<BTreeSet<String>>();
+    let (snapshot, missing, installed) = tokio::join!(
+        k8s::observe(&cluster, &selector),
+        image::missing(docker, &nodes, &wanted),
+        Mesh::observe(&cluster)
+    );
+    observed.objects = snapshot?
+        .iter()
+        .map(|(reference, value)| (identity(reference), value.clone()))
+        .collect();
+    observed.images_to_ship = missing?
+        .into_iter()
+        .map(|missing| missing.image)
+        .collect::<BTreeSet<String>>();
     observed.mesh = mesh::state(installed?);
     Ok((observed, Some(cluster)))
 }
@@ -53,7 +70,13 @@ pub fn state(name: &str, found: Condition) -> Result<ClusterState, Failure> {
         Condition::Stopped => ClusterState::Stopped,
         Condition::Paused => ClusterState::Paused,
         Condition::Running => ClusterState::Running,
-        Condition::Foreign => return Err(ClusterError::Foreign { name: name.to_owned(), by: None }.into()),
+        Condition::Foreign => {
+            return Err(ClusterError::Foreign {
+                name: name.to_owned(),
+                by: None,
+            }
+            .into());
+        }
     })
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Family, Plain};
 use crate::cluster::{Kind, Owner};
+use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, Target};
 use crate::plan::ClusterState;
 use crate::profile::Stack;
@@ -40,7 +40,11 @@ pub struct Platform {
 impl Platform {
     /// Puts the parts together; touches nothing.
     pub fn new(options: PlatformOptions, supply: Supply, reporter: Reporter) -> Self {
-        Self { options, supply, reporter }
+        Self {
+            options,
+            supply,
+            reporter,
+        }
     }
 
     /// The resolved stack.
@@ -56,13 +60,21 @@ impl Platform {
     /// kind and what vadev remembers of its clusters. The program itself need not be there yet: see [`Self::kind_program`].
     pub async fn kind(&self) -> Result<Kind, Failure> {
         let docker = self.supply.docker().await?.clone();
-        Ok(Kind::new(self.supply.cache().bin("kind"), docker, &self.options.state))
+        Ok(Kind::new(
+            self.supply.cache().bin("kind"),
+            docker,
+            &self.options.state,
+        ))
     }
 
     /// Sees to it that kind's program is there: for making and deleting clusters.
     pub async fn kind_program(&self, step: &Step) -> Result<Kind, Failure> {
         let program = self.supply.tool("kind", step).await?;
-        Ok(Kind::new(program, self.supply.docker().await?.clone(), &self.options.state))
+        Ok(Kind::new(
+            program,
+            self.supply.docker().await?.clone(),
+            &self.options.state,
+        ))
     }
 
     /// How the cluster is reached.
@@ -72,7 +84,10 @@ impl Platform {
 
     /// Whose the cluster is.
     pub fn owner(&self) -> Owner {
-        Owner { workspace: self.stack().workspace.clone(), profile: self.stack().profile.clone() }
+        Owner {
+            workspace: self.stack().workspace.clone(),
+            profile: self.stack().profile.clone(),
+        }
     }
 
     /// Connects to the running cluster, waiting at most `within`.
@@ -96,7 +111,11 @@ impl Platform {
             ClusterState::Stopped => "is stopped",
             ClusterState::Paused => "is paused",
         };
-        Err(Plain::new(Family::Cluster, format!("the cluster {name} {trouble}")).with_hint("vadev up").into())
+        Err(
+            Plain::new(Family::Cluster, format!("the cluster {name} {trouble}"))
+                .with_hint("vadev up")
+                .into(),
+        )
     }
 
     /// The configuration of a cluster that has to be made.

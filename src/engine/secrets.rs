@@ -38,7 +38,10 @@ pub fn ensure(folder: &Path, stack: &Stack, live: &Secrets) -> io::Result<Secret
         store(folder, &known)?;
     }
     let wanted = |name: &str| {
-        stack.infrastructure.iter().any(|system| system.infrastructure.name == name)
+        stack
+            .infrastructure
+            .iter()
+            .any(|system| system.infrastructure.name == name)
             || stack.services.iter().any(|sized| sized.service.name == name)
     };
     known.retain(|name, _| wanted(name));
@@ -49,12 +52,16 @@ pub fn ensure(folder: &Path, stack: &Stack, live: &Secrets) -> io::Result<Secret
 pub fn live(objects: &BTreeMap<ObjectId, Value>) -> Secrets {
     let secrets = objects.iter().filter(|(id, _)| id.kind == "Secret");
     let component = |id: &ObjectId| id.name.strip_suffix("-secret").map(str::to_owned);
-    let text = |value: &Value| base64::decode(value.as_str()?).and_then(|bytes| String::from_utf8(bytes).ok());
+    let text =
+        |value: &Value| base64::decode(value.as_str()?).and_then(|bytes| String::from_utf8(bytes).ok());
     let values = |secret: &Value| -> IndexMap<String, String> {
         let data = secret["data"].as_object().into_iter().flatten();
-        data.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
+        data.filter_map(|(key, value)| Some((key.clone(), text(value)?)))
+            .collect()
     };
-    secrets.filter_map(|(id, secret)| Some((component(id)?, values(secret)))).collect()
+    secrets
+        .filter_map(|(id, secret)| Some((component(id)?, values(secret))))
+        .collect()
 }
 
 /// A key that comes from another component takes the value that component has: its first key of the same name, or its
@@ -64,7 +71,9 @@ fn fill(known: &mut Secrets, component: &str, keys: &IndexMap<String, SecretSour
         let value = match &source.from {
             Some(from) => {
                 let theirs = known.get(from);
-                theirs.and_then(|keys| keys.get(key).or_else(|| keys.values().next())).cloned()
+                theirs
+                    .and_then(|keys| keys.get(key).or_else(|| keys.values().next()))
+                    .cloned()
             }
             None => known.get(component).and_then(|keys| keys.get(key)).cloned(),
         };
@@ -74,7 +83,10 @@ fn fill(known: &mut Secrets, component: &str, keys: &IndexMap<String, SecretSour
             // The system it belongs to is not in this stack: nobody would accept a value.
             (None, Some(_)) => continue,
         };
-        known.entry(component.to_owned()).or_default().insert(key.clone(), value);
+        known
+            .entry(component.to_owned())
+            .or_default()
+            .insert(key.clone(), value);
     }
     Ok(())
 }
@@ -102,7 +114,12 @@ fn load(folder: &Path) -> io::Result<Secrets> {
 fn store(folder: &Path, secrets: &Secrets) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let temporary = folder.join(format!("{NAME}.{}", std::process::id()));
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(&serde_json::to_vec_pretty(secrets)?)?;
     file.sync_all()?;
     fs::rename(&temporary, folder.join(NAME))
@@ -117,8 +134,18 @@ mod tests {
         let mut known = Secrets::new();
         let own = IndexMap::from([("POSTGRES_PASSWORD".to_owned(), SecretSource { from: None })]);
         let theirs = IndexMap::from([
-            ("POSTGRES_PASSWORD".to_owned(), SecretSource { from: Some("postgres".into()) }),
-            ("KAFKA_PASSWORD".to_owned(), SecretSource { from: Some("kafka".into()) }),
+            (
+                "POSTGRES_PASSWORD".to_owned(),
+                SecretSource {
+                    from: Some("postgres".into()),
+                },
+            ),
+            (
+                "KAFKA_PASSWORD".to_owned(),
+                SecretSource {
+                    from: Some("kafka".into()),
+                },
+            ),
         ]);
         fill(&mut known, "postgres", &own).expect("random");
         let first = known["postgres"]["POSTGRES_PASSWORD"].clone();
@@ -126,7 +153,10 @@ mod tests {
         fill(&mut known, "identity-service", &theirs).expect("random");
         assert_eq!(known["postgres"]["POSTGRES_PASSWORD"], first);
         assert_eq!(known["identity-service"]["POSTGRES_PASSWORD"], first);
-        assert!(!known["identity-service"].contains_key("KAFKA_PASSWORD"), "kafka is not in the stack");
+        assert!(
+            !known["identity-service"].contains_key("KAFKA_PASSWORD"),
+            "kafka is not in the stack"
+        );
         assert_eq!(first.len(), 64);
     }
 
@@ -135,7 +165,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("folder");
         store(folder.path(), &Secrets::new()).expect("store");
-        let mode = fs::metadata(folder.path().join(NAME)).expect("file").permissions().mode();
+        let mode = fs::metadata(folder.path().join(NAME))
+            .expect("file")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(load(folder.path()).expect("load").is_empty());
     }

@@ -70,13 +70,29 @@ pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusRepo
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let workload_kinds: Vec<KindInfo> = kinds(&["Deployment", "StatefulSet"]);
     let pod_kinds = kinds(&["Pod"]);
-    let (workloads, pods, version) =
-        tokio::join!(k8s::observe_kinds(cluster, &selector, &workload_kinds), k8s::observe_kinds(cluster, "app", &pod_kinds), cluster.version());
+    let (workloads, pods, version) = tokio::join!(
+        k8s::observe_kinds(cluster, &selector, &workload_kinds),
+        k8s::observe_kinds(cluster, "app", &pod_kinds),
+        cluster.version()
+    );
     let (workloads, pods) = (workloads?, pods?);
     let pods: Vec<&Value> = pods.iter().map(|(_, pod)| pod).collect();
-    let mut components: Vec<ComponentStatus> = workloads.iter().map(|(id, value)| component(platform, id, value, &pods)).collect();
-    components.sort_by_key(|one| (one.namespace != platform.stack().namespaces.infra, one.component.clone(), one.name.clone()));
-    let profile = workloads.iter().find_map(|(_, value)| value["metadata"]["labels"][PROFILE].as_str()).unwrap_or("none").to_owned();
+    let mut components: Vec<ComponentStatus> = workloads
+        .iter()
+        .map(|(id, value)| component(platform, id, value, &pods))
+        .collect();
+    components.sort_by_key(|one| {
+        (
+            one.namespace != platform.stack().namespaces.infra,
+            one.component.clone(),
+            one.name.clone(),
+        )
+    });
+    let profile = workloads
+        .iter()
+        .find_map(|(_, value)| value["metadata"]["labels"][PROFILE].as_str())
+        .unwrap_or("none")
+        .to_owned();
     Ok(StatusReport {
         cluster: platform.cluster_name(),
         kubernetes: version?,
@@ -87,26 +103,52 @@ pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusRepo
 }
 
 fn kinds(names: &[&str]) -> Vec<KindInfo> {
-    k8s::BUILT_IN.iter().copied().filter(|kind| names.contains(&kind.kind)).collect()
+    k8s::BUILT_IN
+        .iter()
+        .copied()
+        .filter(|kind| names.contains(&kind.kind))
+        .collect()
 }
 
 fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]) -> ComponentStatus {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let image = text("/spec/template/spec/containers/0/image");
     let namespace = id.namespace.clone().unwrap_or_default();
     // A count from before the newest change says nothing about it.
     let current = number("/status/observedGeneration") >= number("/metadata/generation");
-    let service = platform.stack().services.iter().find(|sized| sized.service.name == id.name);
-    let prefix = service.and_then(|sized| sized.service.prefixes.first()).filter(|_| platform.stack().mesh.is_some());
+    let service = platform
+        .stack()
+        .services
+        .iter()
+        .find(|sized| sized.service.name == id.name);
+    let prefix = service
+        .and_then(|sized| sized.service.prefixes.first())
+        .filter(|_| platform.stack().mesh.is_some());
     ComponentStatus {
         name: id.name.clone(),
-        component: value["metadata"]["labels"][COMPONENT].as_str().unwrap_or(&id.name).to_owned(),
-        ready: if current { number("/status/readyReplicas") } else { 0 },
+        component: value["metadata"]["labels"][COMPONENT]
+            .as_str()
+            .unwrap_or(&id.name)
+            .to_owned(),
+        ready: if current {
+            number("/status/readyReplicas")
+        } else {
+            0
+        },
         replicas: number("/spec/replicas"),
         version: image.rsplit_once(':').map_or("", |(_, tag)| tag).to_owned(),
         image,
-        source: value["metadata"]["annotations"][ORIGIN].as_str().unwrap_or("unknown").to_owned(),
+        source: value["metadata"]["annotations"][ORIGIN]
+            .as_str()
+            .unwrap_or("unknown")
+            .to_owned(),
         restarts: restarts(pods, &namespace, &id.name),
         since: text("/metadata/creationTimestamp"),
         url: prefix.map(|prefix| format!("http://127.0.0.1:{}{prefix}", platform.options.http_port)),
@@ -115,11 +157,19 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
 }
 
 fn restarts(pods: &[&Value], namespace: &str, app: &str) -> u64 {
-    let of_workload = |pod: &&&Value| pod["metadata"]["namespace"] == namespace && pod["metadata"]["labels"]["app"] == app;
+    let of_workload =
+        |pod: &&&Value| pod["metadata"]["namespace"] == namespace && pod["metadata"]["labels"]["app"] == app;
     let statuses = |pod: &Value| -> Vec<u64> {
         let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
-        let statuses = lists.filter_map(|list| pod["status"][list].as_array().cloned()).flatten();
-        statuses.filter_map(|status| status["restartCount"].as_u64()).collect()
+        let statuses = lists
+            .filter_map(|list| pod["status"][list].as_array().cloned())
+            .flatten();
+        statuses
+            .filter_map(|status| status["restartCount"].as_u64())
+            .collect()
     };
-    pods.iter().filter(of_workload).flat_map(|pod| statuses(pod)).sum()
+    pods.iter()
+        .filter(of_workload)
+        .flat_map(|pod| statuses(pod))
+        .sum()
 }

@@ -13,14 +13,23 @@ pub struct Certificate {
 /// Makes an authority and a leaf for `localhost` and the names under it, on this machine, for this cluster only.
 pub fn development_certificate() -> Result<Certificate, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
-    authority.distinguished_name.push(DnType::CommonName, "vadev development CA");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "vadev development CA");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_key = KeyPair::generate()?;
     let authority_certificate = authority.self_signed(&authority_key)?;
-    let names = ["localhost", "*.localhost", "voiceassistant.localhost", "127.0.0.1"].map(str::to_owned);
+    let names = [
+        "localhost",
+        "*.localhost",
+        "voiceassistant.localhost",
+        "127.0.0.1",
+    ]
+    .map(str::to_owned);
     let mut leaf = CertificateParams::new(names)?;
-    leaf.distinguished_name.push(DnType::CommonName, "voiceassistant.localhost");
+    leaf.distinguished_name
+        .push(DnType::CommonName, "voiceassistant.localhost");
     let leaf_key = KeyPair::generate()?;
     let leaf_certificate = leaf.signed_by(&leaf_key, &Issuer::new(authority, authority_key))?;
     Ok(Certificate {

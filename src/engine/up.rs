@@ -12,9 +12,9 @@ use super::journal::{Entry, Journal};
 use super::mesh;
 use super::observe::observe;
 use super::platform::Platform;
+use super::secrets;
 use super::status::{StatusReport, status};
 use super::verify::{VerifyReport, verify, verify_now};
-use super::secrets;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Plan};
 use crate::profile::stack::LeftOut;
@@ -102,23 +102,41 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         return Ok(report);
     }
     for step in Journal::interrupted(state).map_err(|error| journal_trouble(&error))? {
-        platform.reporter.note(format!("an earlier run was interrupted in `{step}`; going on from what is there"));
+        platform.reporter.note(format!(
+            "an earlier run was interrupted in `{step}`; going on from what is there"
+        ));
     }
     let images = images::resolve(platform).await?;
     for left in &images.left_out {
-        platform.reporter.note(format!("{} is left out: {}", left.name, left.reason));
+        platform
+            .reporter
+            .note(format!("{} is left out: {}", left.name, left.reason));
     }
-    let mesh_digest = if options.skip_istio { None } else { mesh::digest(platform, &images) };
+    let mesh_digest = if options.skip_istio {
+        None
+    } else {
+        mesh::digest(platform, &images)
+    };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
     // A stopped cluster is started first; only then can what it holds be compared.
     let objects = loop {
         let (observed, cluster) = observe(platform, &images).await?;
         refuse_foreign_mesh(platform, &observed.mesh, mesh_digest.as_deref())?;
-        let secrets = secrets::ensure(state, platform.stack(), &secrets::live(&observed.objects)).map_err(|error| {
-            Plain::new(Family::Environment, format!("can't keep the development secrets in {}: {error}", state.display()))
-        })?;
-        let setting = Setting { images: images.deployed.clone(), secrets };
+        let secrets =
+            secrets::ensure(state, platform.stack(), &secrets::live(&observed.objects)).map_err(|error| {
+                Plain::new(
+                    Family::Environment,
+                    format!(
+                        "can't keep the development secrets in {}: {error}",
+                        state.display()
+                    ),
+                )
+            })?;
+        let setting = Setting {
+            images: images.deployed.clone(),
+            secrets,
+        };
         let objects = render::objects(platform.stack(), &setting);
         let stopped = matches!(observed.cluster, ClusterState::Stopped | ClusterState::Paused);
         let desired = Desired {
@@ -165,26 +183,45 @@ async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<
     if plan.is_empty() {
         return Ok(Vec::new());
     }
-    let journal = Journal::begin(&platform.options.state, &platform.stack().profile).map_err(|error| journal_trouble(&error))?;
+    let journal = Journal::begin(&platform.options.state, &platform.stack().profile)
+        .map_err(|error| journal_trouble(&error))?;
     let ended = carry_out(plan, |step| async {
         let note = |entry| journal.write(&entry).map_err(|error| journal_trouble(&error));
-        note(Entry::Begun { step: step.id.clone(), cause: step.cause.clone() })?;
+        note(Entry::Begun {
+            step: step.id.clone(),
+            cause: step.cause.clone(),
+        })?;
         let result = run.carry_out(step).await;
         let seconds = result.as_ref().copied().unwrap_or_default();
-        note(Entry::Ended { step: step.id.clone(), ok: result.is_ok(), seconds })?;
+        note(Entry::Ended {
+            step: step.id.clone(),
+            ok: result.is_ok(),
+            seconds,
+        })?;
         result
     })
     .await;
-    journal.write(&Entry::Closed { ok: ended.is_ok() }).map_err(|error| journal_trouble(&error))?;
-    let report = |one: super::execute::Ended| StepReport { id: one.id, cause: one.cause, seconds: one.seconds };
+    journal
+        .write(&Entry::Closed { ok: ended.is_ok() })
+        .map_err(|error| journal_trouble(&error))?;
+    let report = |one: super::execute::Ended| StepReport {
+        id: one.id,
+        cause: one.cause,
+        seconds: one.seconds,
+    };
     Ok(ended?.into_iter().map(report).collect())
 }
 
 /// An Istio that vadev did not install is used as it is, and never changed.
 fn refuse_foreign_mesh(platform: &Platform, mesh: &MeshState, wanted: Option<&str>) -> Result<(), Failure> {
     if wanted.is_some() && *mesh == MeshState::Foreign {
-        let message = format!("the Istio in {} was not installed by vadev", platform.cluster_name());
-        return Err(Plain::new(Family::Refused, message).with_hint("use it as it is: vadev up --skip-istio").into());
+        let message = format!(
+            "the Istio in {} was not installed by vadev",
+            platform.cluster_name()
+        );
+        return Err(Plain::new(Family::Refused, message)
+            .with_hint("use it as it is: vadev up --skip-istio")
+            .into());
     }
     Ok(())
 }
@@ -200,7 +237,13 @@ fn view(plan: &Plan) -> Vec<PlannedStep> {
     plan.view().into_iter().map(owned).collect()
 }
 
-fn report(platform: &Platform, images: &Images, plan: Vec<PlannedStep>, steps: Vec<StepReport>, begun: Instant) -> UpReport {
+fn report(
+    platform: &Platform,
+    images: &Images,
+    plan: Vec<PlannedStep>,
+    steps: Vec<StepReport>,
+    begun: Instant,
+) -> UpReport {
     let mut left_out = platform.stack().left_out.clone();
     left_out.extend(images.left_out.iter().cloned());
     UpReport {
@@ -223,11 +266,23 @@ fn urls(platform: &Platform) -> Vec<String> {
         return Vec::new();
     }
     let base = format!("http://127.0.0.1:{}", platform.options.http_port);
-    let prefixes = platform.stack().services.iter().flat_map(|sized| &sized.service.prefixes);
-    ["/health", "/api/v1/health"].into_iter().map(str::to_owned).chain(prefixes.cloned()).map(|path| format!("{base}{path}")).collect()
+    let prefixes = platform
+        .stack()
+        .services
+        .iter()
+        .flat_map(|sized| &sized.service.prefixes);
+    ["/health", "/api/v1/health"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(prefixes.cloned())
+        .map(|path| format!("{base}{path}"))
+        .collect()
 }
 
 fn journal_trouble(error: &std::io::Error) -> Plain {
-    Plain::new(Family::Environment, format!("can't use the journal in the state folder: {error}"))
-        .with_hint("check the permissions of .vadev in the workspace")
+    Plain::new(
+        Family::Environment,
+        format!("can't use the journal in the state folder: {error}"),
+    )
+    .with_hint("check the permissions of .vadev in the workspace")
 }

@@ -40,7 +40,12 @@ pub struct CheckResult {
 
 /// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
 /// ingress is polled.
-pub async fn verify(platform: &Platform, cluster: &Cluster, objects: &[Object], within: Duration) -> Result<VerifyReport, Failure> {
+pub async fn verify(
+    platform: &Platform,
+    cluster: &Cluster,
+    objects: &[Object],
+    within: Duration,
+) -> Result<VerifyReport, Failure> {
     let step = platform.reporter.step("verify", "Verify", None);
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(10))
@@ -52,25 +57,47 @@ pub async fn verify(platform: &Platform, cluster: &Cluster, objects: &[Object], 
     let snapshot = k8s::observe(cluster, &selector).await?;
     let mut checks = there(objects, &snapshot);
     step.progress("the ingress and every service's dependencies");
-    let (through_ingress, dependencies) = tokio::join!(ingress(platform, &client, within), dependencies(platform, cluster, &client, within));
+    let (through_ingress, dependencies) = tokio::join!(
+        ingress(platform, &client, within),
+        dependencies(platform, cluster, &client, within)
+    );
     checks.extend(through_ingress);
     checks.extend(dependencies);
     let failed = checks.iter().filter(|check| !check.ok).count();
-    let report = VerifyReport { ok: failed == 0, checks };
+    let report = VerifyReport {
+        ok: failed == 0,
+        checks,
+    };
     let passed = report.checks.len() - failed;
     if report.ok {
         step.done(format!("{passed} checks passed"));
     } else {
-        step.finish(crate::report::Outcome::Failed, format!("{failed} of {} checks failed", report.checks.len()));
+        step.finish(
+            crate::report::Outcome::Failed,
+            format!("{failed} of {} checks failed", report.checks.len()),
+        );
     }
     Ok(report)
 }
 
 /// As [`verify`], for what the stack is to be on this machine, whoever deployed it.
-pub async fn verify_now(platform: &Platform, cluster: &Cluster, within: Duration) -> Result<VerifyReport, Failure> {
+pub async fn verify_now(
+    platform: &Platform,
+    cluster: &Cluster,
+    within: Duration,
+) -> Result<VerifyReport, Failure> {
     let images = super::images::resolve(platform).await?;
-    let setting = Setting { images: images.deployed, secrets: indexmap::IndexMap::new() };
-    verify(platform, cluster, &render::objects(platform.stack(), &setting), within).await
+    let setting = Setting {
+        images: images.deployed,
+        secrets: indexmap::IndexMap::new(),
+    };
+    verify(
+        platform,
+        cluster,
+        &render::objects(platform.stack(), &setting),
+        within,
+    )
+    .await
 }
 
 /// Every object is there and every workload ready.
@@ -78,12 +105,32 @@ fn there(objects: &[Object], snapshot: &k8s::Snapshot) -> Vec<CheckResult> {
     let check = |id: &ObjectId| {
         let name = id.to_string();
         let Some(value) = snapshot.get(&reference(id)) else {
-            return CheckResult { group: "object", name, ok: false, detail: "is not there".to_owned() };
+            return CheckResult {
+                group: "object",
+                name,
+                ok: false,
+                detail: "is not there".to_owned(),
+            };
         };
         match readiness(id, value) {
-            Some(Readiness::Ready(detail)) => CheckResult { group: "workload", name, ok: true, detail },
-            Some(Readiness::Waiting(detail) | Readiness::Failed(detail)) => CheckResult { group: "workload", name, ok: false, detail },
-            None => CheckResult { group: "object", name, ok: true, detail: "is there".to_owned() },
+            Some(Readiness::Ready(detail)) => CheckResult {
+                group: "workload",
+                name,
+                ok: true,
+                detail,
+            },
+            Some(Readiness::Waiting(detail) | Readiness::Failed(detail)) => CheckResult {
+                group: "workload",
+                name,
+                ok: false,
+                detail,
+            },
+            None => CheckResult {
+                group: "object",
+                name,
+                ok: true,
+                detail: "is there".to_owned(),
+            },
         }
     };
     objects.iter().map(|object| check(&object.id())).collect()
@@ -93,12 +140,14 @@ fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
     use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
     let unreadable = |error: serde_json::Error| Readiness::Failed(format!("can't be read: {error}"));
     match id.kind.as_str() {
-        "Deployment" => {
-            Some(serde_json::from_value::<Deployment>(value.clone()).map_or_else(unreadable, |object| k8s::readiness(&object)))
-        }
-        "StatefulSet" => {
-            Some(serde_json::from_value::<StatefulSet>(value.clone()).map_or_else(unreadable, |object| k8s::readiness(&object)))
-        }
+        "Deployment" => Some(
+            serde_json::from_value::<Deployment>(value.clone())
+                .map_or_else(unreadable, |object| k8s::readiness(&object)),
+        ),
+        "StatefulSet" => Some(
+            serde_json::from_value::<StatefulSet>(value.clone())
+                .map_or_else(unreadable, |object| k8s::readiness(&object)),
+        ),
         _ => None,
     }
 }
@@ -109,9 +158,15 @@ async fn ingress(platform: &Platform, client: &reqwest::Client, within: Duration
         return Vec::new();
     }
     let base = format!("http://127.0.0.1:{}", platform.options.http_port);
-    let prefixes = platform.stack().services.iter().flat_map(|sized| &sized.service.prefixes);
+    let prefixes = platform
+        .stack()
+        .services
+        .iter()
+        .flat_map(|sized| &sized.service.prefixes);
     let own = prefixes.map(|prefix| format!("{prefix}/health"));
-    let paths = ["/health".to_owned(), "/api/v1/health".to_owned()].into_iter().chain(own);
+    let paths = ["/health".to_owned(), "/api/v1/health".to_owned()]
+        .into_iter()
+        .chain(own);
     let asks: FuturesUnordered<_> = paths
         .map(|path| {
             let url = format!("{base}{path}");
@@ -122,7 +177,12 @@ async fn ingress(platform: &Platform, client: &reqwest::Client, within: Duration
 }
 
 /// `/ready` of each service that has one, asked in its pod past the sidecar: it answers for its dependencies, over mTLS.
-async fn dependencies(platform: &Platform, cluster: &Cluster, client: &reqwest::Client, within: Duration) -> Vec<CheckResult> {
+async fn dependencies(
+    platform: &Platform,
+    cluster: &Cluster,
+    client: &reqwest::Client,
+    within: Duration,
+) -> Vec<CheckResult> {
     let asks: FuturesUnordered<_> = platform
         .stack()
         .services
@@ -137,7 +197,12 @@ async fn dependencies(platform: &Platform, cluster: &Cluster, client: &reqwest::
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
             match Forward::open(cluster, target, any_port, platform.reporter.clone()).await {
                 Ok(forward) => result("dependencies", name, &ready(client, &forward, within).await),
-                Err(error) => CheckResult { group: "dependencies", name, ok: false, detail: error.to_string() },
+                Err(error) => CheckResult {
+                    group: "dependencies",
+                    name,
+                    ok: false,
+                    detail: error.to_string(),
+                },
             }
         })
         .collect();
@@ -161,7 +226,12 @@ fn result(group: &'static str, name: String, answer: &Answer) -> CheckResult {
         Some(status) => format!("{status}: {}", answer.body.trim()),
         None => answer.body.clone(),
     };
-    CheckResult { group, name, ok: answer.status == Some(200), detail }
+    CheckResult {
+        group,
+        name,
+        ok: answer.status == Some(200),
+        detail,
+    }
 }
 
 fn sorted(mut checks: Vec<CheckResult>) -> Vec<CheckResult> {

@@ -198,37 +198,35 @@ impl Draft<'_> {
             .map(|reference| format!("image/{reference}"))
             .collect();
         let id = "cluster".to_owned();
-        let create = "Create the kind cluster".to_owned();
-        match &self.observed.cluster {
-            ClusterState::Running => {}
-            ClusterState::Missing => self.add(
-                id,
-                create,
-                "missing".into(),
-                needs,
-                Action::CreateCluster { replace: false },
+        let (title, cause, action) = match &self.observed.cluster {
+            ClusterState::Running => return,
+            ClusterState::Missing => {
+                self.create_cluster("missing", needs, false);
+                return;
+            }
+            ClusterState::Broken(why) => {
+                self.create_cluster(why, needs, true);
+                return;
+            }
+            ClusterState::Stopped => ("Start the cluster", "stopped", Action::StartCluster),
+            ClusterState::Paused => ("Resume the cluster", "paused", Action::StartCluster),
+        };
+        self.add(id, title.into(), cause.into(), needs, action);
+    }
+
+    /// Two steps look on while the cluster is made, so they need what its creation needs and not its end.
+    fn create_cluster(&mut self, cause: &str, needs: Vec<String>, replace: bool) {
+        let steps = [
+            (
+                "cluster",
+                "Create the kind cluster",
+                Action::CreateCluster { replace },
             ),
-            ClusterState::Broken(why) => self.add(
-                id,
-                create,
-                why.clone(),
-                needs,
-                Action::CreateCluster { replace: true },
-            ),
-            ClusterState::Stopped => self.add(
-                id,
-                "Start the cluster".into(),
-                "stopped".into(),
-                needs,
-                Action::StartCluster,
-            ),
-            ClusterState::Paused => self.add(
-                id,
-                "Resume the cluster".into(),
-                "paused".into(),
-                needs,
-                Action::StartCluster,
-            ),
+            ("nodes", "Wait for the nodes", Action::WaitNodes),
+            ("api", "Wait for the API server", Action::WaitApi),
+        ];
+        for (id, title, action) in steps {
+            self.add(id.into(), title.into(), cause.to_owned(), needs.clone(), action);
         }
     }
 
@@ -371,7 +369,7 @@ impl Draft<'_> {
             "prune".into(),
             format!("Remove objects: {}", gone.len()),
             cause,
-            vec!["cluster".into()],
+            vec!["api".into()],
             Action::Prune(gone),
         );
     }

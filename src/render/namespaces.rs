@@ -8,7 +8,10 @@ use crate::profile::Stack;
 /// The applications' namespace, with sidecar injection, and the infrastructure's. The label means nothing where there is no
 /// mesh, and stays where `--skip-istio` leaves an installed one alone.
 pub fn render(stack: &Stack) -> Vec<Object> {
-    [(&stack.namespaces.infra, "disabled"), (&stack.namespaces.apps, "enabled")]
+    [
+        (&stack.namespaces.infra, "disabled"),
+        (&stack.namespaces.apps, "enabled"),
+    ]
     .into_iter()
     .map(|(name, injection)| {
         Object::new(

@@ -19,8 +19,14 @@ impl Supply {
     /// The first source that has the image, in the order in which [`Supply::image`] tries them; `None` where none has.
     pub async fn resolve(&self, request: &ImageRequest) -> Result<Option<Resolved>, SupplyError> {
         let allowed = |source: ImageSource| [ImageSource::Auto, source].contains(&self.options.source);
-        let official = request.official.as_deref().filter(|_| allowed(ImageSource::Registry));
-        let recipe = request.recipe.as_deref().filter(|_| allowed(ImageSource::Packages));
+        let official = request
+            .official
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Registry));
+        let recipe = request
+            .recipe
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Packages));
         if let Some(official) = official
             && self.pulled(&request.component, official).await?.is_some()
         {
@@ -36,21 +42,37 @@ impl Supply {
         {
             return Ok(Some(wanted(official, Source::Registry, "not pulled yet")));
         }
-        if let Some(bundle) = self.options.bundle.as_deref().filter(|_| allowed(ImageSource::Bundle))
+        if let Some(bundle) = self
+            .options
+            .bundle
+            .as_deref()
+            .filter(|_| allowed(ImageSource::Bundle))
             && let Some(reference) = self.in_bundle(bundle, request).await?
         {
             return Ok(Some(wanted(&reference, Source::Bundle, "in the bundle")));
         }
         let Some(name) = recipe else { return Ok(None) };
         let cause = self.cause(name, Some(self.docker().await?)).await?;
-        Ok(Some(wanted(&self.kit.book.recipe(name)?.reference, Source::Packages, &cause)))
+        Ok(Some(wanted(
+            &self.kit.book.recipe(name)?.reference,
+            Source::Packages,
+            &cause,
+        )))
     }
 }
 
 fn there(reference: &str, source: Source) -> Resolved {
-    Resolved { reference: reference.to_owned(), source, cause: None }
+    Resolved {
+        reference: reference.to_owned(),
+        source,
+        cause: None,
+    }
 }
 
 fn wanted(reference: &str, source: Source, cause: &str) -> Resolved {
-    Resolved { reference: reference.to_owned(), source, cause: Some(cause.to_owned()) }
+    Resolved {
+        reference: reference.to_owned(),
+        source,
+        cause: Some(cause.to_owned()),
+    }
 }

@@ -19,17 +19,37 @@ fn plaintext_to_a_meshed_pod_is_refused() {
     let platform = Platform::running();
     block_on(async {
         let cluster = platform.connect().await;
-        let from = || ExecTarget::pod_of("voiceassistant-infra", "app=postgres");
+        let pods: kube::Api<k8s_openapi::api::core::v1::Pod> =
+            kube::Api::namespaced(cluster.client(), "voiceassistant-infra");
+        let postgres = pods
+            .list(&kube::api::ListParams::default().labels("app=postgres"))
+            .await
+            .expect("pods");
+        let pod = postgres
+            .items
+            .first()
+            .and_then(|pod| pod.metadata.name.clone())
+            .expect("a postgres pod");
         let ask = async |host: &str, port: u16, path: &str| {
-            let command = [
-                "bash".to_owned(),
-                "-c".to_owned(),
-                plain_request(host, port, path),
-            ];
-            let output = exec(&cluster, &from(), &command, None, Duration::from_secs(30))
-                .await
-                .expect("exec");
-            text(&output.stdout)
+            let target = ExecTarget {
+                namespace: "voiceassistant-infra",
+                pod: &pod,
+                container: None,
+            };
+            let request = plain_request(host, port, path);
+            // A reset connection makes the shell fail, which is one way of being refused.
+            match exec(
+                &cluster,
+                &target,
+                &["bash", "-c", &request],
+                None,
+                Duration::from_secs(30),
+            )
+            .await
+            {
+                Ok(output) => text(&output.stdout),
+                Err(error) => error.to_string(),
+            }
         };
         // The same request reaches a system outside the mesh: it is the mesh that refuses.
         let milvus = ask("milvus.voiceassistant-infra", 9091, "/healthz").await;
