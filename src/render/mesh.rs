@@ -6,10 +6,10 @@ use super::Object;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
-/// Istio's API versions that every release from 1.19 on serves.
-const NETWORKING: &str = "networking.istio.io/v1beta1";
+/// The versions that the Istio installed here serves and stores: what is observed comes back under them.
+const NETWORKING: &str = "networking.istio.io/v1";
 /// See [`NETWORKING`].
-const SECURITY: &str = "security.istio.io/v1beta1";
+const SECURITY: &str = "security.istio.io/v1";
 
 /// Name of the Gateway and of the VirtualService of all prefixes.
 pub const GATEWAY: &str = "voiceassistant-gateway";
