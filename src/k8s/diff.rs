@@ -50,6 +50,8 @@ const BOOKKEEPING: &[&str] = &[
 pub fn differences(before: &Value, after: &Value) -> Vec<FieldChange> {
     let mut found = Vec::new();
     walk("", before, after, &mut found);
+    // Whatever order the two were written in.
+    found.sort_by(|a, b| a.path.cmp(&b.path));
     if after.get("kind").or(before.get("kind")).and_then(Value::as_str) == Some("Secret") {
         for change in &mut found {
             if change.path.starts_with("data") || change.path.starts_with("stringData") {
