@@ -40,16 +40,35 @@ impl Run for Down {
         let report = context.block_on(async {
             let extent = engine::extent(&platform, options).await?;
             if !extent.goes.is_empty() {
-                let list = |lines: &[String]| lines.iter().fold(String::new(), |text, line| format!("{text}\n  {line}"));
-                let about = format!("This removes:{}\nThis stays:{}", list(&extent.goes), list(&extent.stays));
+                let list = |lines: &[String]| {
+                    lines
+                        .iter()
+                        .fold(String::new(), |text, line| format!("{text}\n  {line}"))
+                };
+                let about = format!(
+                    "This removes:{}\nThis stays:{}",
+                    list(&extent.goes),
+                    list(&extent.stays)
+                );
                 context.reporter().note(about);
-                context.insist(&format!("Remove {} of {}?", count(extent.goes.len()), platform.cluster_name()))?;
+                context.insist(&format!(
+                    "Remove {} of {}?",
+                    count(extent.goes.len()),
+                    platform.cluster_name()
+                ))?;
             }
             engine::down(&platform, options).await
         })?;
         let text = self.output.output.text(&report, |_| {
-            let lines = report.removed.iter().fold(String::new(), |text, one| format!("{text}removed {one}\n"));
-            if lines.is_empty() { "nothing to remove\n".to_owned() } else { lines }
+            let lines = report
+                .removed
+                .iter()
+                .fold(String::new(), |text, one| format!("{text}removed {one}\n"));
+            if lines.is_empty() {
+                "nothing to remove\n".to_owned()
+            } else {
+                lines
+            }
         })?;
         context.print(&text)
     }
@@ -60,5 +79,9 @@ impl Run for Down {
 }
 
 fn count(lines: usize) -> String {
-    if lines == 1 { "this one thing".to_owned() } else { format!("these {lines} things") }
+    if lines == 1 {
+        "this one thing".to_owned()
+    } else {
+        format!("these {lines} things")
+    }
 }

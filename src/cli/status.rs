@@ -39,7 +39,12 @@ impl Run for Status {
                     // Home and clear: a terminal shows one picture that changes.
                     context.print("\x1b[H\x1b[2J")?;
                 }
-                context.print(&self.output.output.text(&report, |wide| table(&report, wide, palette))?)?;
+                context.print(
+                    &self
+                        .output
+                        .output
+                        .text(&report, |wide| table(&report, wide, palette))?,
+                )?;
                 if !self.watch {
                     return Ok(());
                 }
@@ -61,15 +66,31 @@ async fn read(platform: &Platform) -> Result<StatusReport, Failure> {
 /// The report as a table, then what is left out.
 pub fn table(report: &StatusReport, wide: bool, palette: Palette) -> String {
     let mut table = if wide {
-        Table::new(["name", "ready", "version", "source", "restarts", "since", "url", "image"])
+        Table::new([
+            "name", "ready", "version", "source", "restarts", "since", "url", "image",
+        ])
     } else {
         Table::new(["name", "ready", "version", "source", "restarts", "url"])
     };
     for one in &report.components {
         let ready = format!("{}/{}", one.ready, one.replicas);
-        let ready = if one.is_ready() { palette.green(&ready) } else { palette.red(&ready) };
-        let source = if one.source == "stand-in" { palette.yellow(&one.source) } else { one.source.clone() };
-        let mut cells = vec![one.name.clone(), ready, one.version.clone(), source, one.restarts.to_string()];
+        let ready = if one.is_ready() {
+            palette.green(&ready)
+        } else {
+            palette.red(&ready)
+        };
+        let source = if one.source == "stand-in" {
+            palette.yellow(&one.source)
+        } else {
+            one.source.clone()
+        };
+        let mut cells = vec![
+            one.name.clone(),
+            ready,
+            one.version.clone(),
+            source,
+            one.restarts.to_string(),
+        ];
         if wide {
             cells.push(one.since.clone());
         }
@@ -79,10 +100,13 @@ pub fn table(report: &StatusReport, wide: bool, palette: Palette) -> String {
         }
         table.row(cells);
     }
-    let mut text = format!("{} · profile {} · Kubernetes {}\n", report.cluster, report.profile, report.kubernetes);
-    text.push_str(&table.render(palette));
-    for left in &report.left_out {
-        text.push_str(&format!("{} is left out: {}\n", left.name, left.reason));
-    }
-    text
+    let head = format!(
+        "{} · profile {} · Kubernetes {}\n",
+        report.cluster, report.profile, report.kubernetes
+    );
+    let left = report
+        .left_out
+        .iter()
+        .map(|left| format!("{} is left out: {}\n", left.name, left.reason));
+    head + &table.render(palette) + &left.collect::<String>()
 }

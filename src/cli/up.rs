@@ -10,7 +10,7 @@ use super::{Context, Run, status, timeout, verify};
 use crate::engine::{self, Platform, UpOptions, UpReport};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Capacity, Selection, resolve};
-use crate::report::Palette;
+use crate::report::{Palette, text};
 use crate::supply::engine::{EngineOptions, ensure};
 use crate::supply::{doctor, machine};
 
@@ -18,6 +18,8 @@ use crate::supply::{doctor, machine};
 ///
 /// A second `up` changes nothing where nothing has changed, mends what has drifted, and goes on where an earlier one was
 /// interrupted.
+// Each flag is one of the command line's own; they exclude each other where that makes sense.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev up                                          the workspace's profile, or dev\n  \
@@ -73,7 +75,7 @@ impl Run for Up {
             &self
                 .output
                 .output
-                .text(&report, |_| text(&report, self.dry_run, palette))?,
+                .text(&report, |_| told(&report, self.dry_run, palette))?,
         )?;
         report.verify.as_ref().map_or(Ok(()), verify::failed)
     }
@@ -174,32 +176,40 @@ fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure>
 }
 
 /// What a person reads at the end: the plan, or the platform and where to look.
-fn text(report: &UpReport, dry_run: bool, palette: Palette) -> String {
-    let mut text = String::new();
+fn told(report: &UpReport, dry_run: bool, palette: Palette) -> String {
     if dry_run {
-        for step in &report.plan {
-            text.push_str(&format!("{}  ({})\n", palette.bold(&step.title), step.cause));
-            for object in &step.objects {
-                text.push_str(&format!("    {object}\n"));
-            }
-        }
-        if report.plan.is_empty() {
-            text.push_str("nothing to do\n");
-        }
-        return text;
+        return plan(report, palette).join("\n") + "\n";
     }
-    if let Some(status) = &report.status {
-        text.push_str(&status::table(status, false, palette));
-    }
-    let done = if report.changed {
-        ""
+    let table = report
+        .status
+        .as_ref()
+        .map(|status| status::table(status, false, palette));
+    let time = text::seconds(report.seconds);
+    let mut lines = vec![String::new()];
+    lines.push(if report.changed {
+        format!("{} is up: {} steps in {time}", report.cluster, report.steps.len())
     } else {
-        "nothing had to be changed; "
-    };
-    text.push_str(&format!("\n{done}{:.1} s\n", report.seconds));
+        format!("{} is up: nothing had to be changed ({time})", report.cluster)
+    });
     if let Some(url) = report.urls.first() {
-        text.push_str(&format!("Look at {url}\n"));
+        lines.push(format!("Look at {}", palette.cyan(url)));
     }
-    text.push_str("Next: vadev status, vadev verify, vadev down\n");
-    text
+    lines.push("Next: vadev status, vadev verify, vadev down".to_owned());
+    table.unwrap_or_default() + &lines.join("\n") + "\n"
+}
+
+/// The steps with their causes, and below each what it applies or removes.
+fn plan(report: &UpReport, palette: Palette) -> Vec<String> {
+    if report.plan.is_empty() {
+        return vec![format!(
+            "nothing to do: {} is as the profile {} says",
+            report.cluster, report.profile
+        )];
+    }
+    let step = |step: &engine::PlannedStep| {
+        let head = format!("{}  ({})", palette.bold(&step.title), step.cause);
+        let objects = step.objects.iter().map(|object| format!("    {object}"));
+        std::iter::once(head).chain(objects).collect::<Vec<_>>()
+    };
+    report.plan.iter().flat_map(step).collect()
 }

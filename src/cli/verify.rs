@@ -28,7 +28,12 @@ impl Run for Verify {
             engine::verify_now(&platform, &cluster, self.timeout).await
         })?;
         let palette = context.stdout_palette();
-        context.print(&self.output.output.text(&report, |wide| table(&report, wide, palette))?)?;
+        context.print(
+            &self
+                .output
+                .output
+                .text(&report, |wide| table(&report, wide, palette))?,
+        )?;
         failed(&report)
     }
 
@@ -58,10 +63,27 @@ pub fn failed(report: &VerifyReport) -> Result<(), Failure> {
 /// The failed checks and a count of the others; all of them when `wide`.
 pub fn table(report: &VerifyReport, wide: bool, palette: Palette) -> String {
     let mut table = Table::new(["check", "name", "result", "detail"]);
-    for check in report.checks.iter().filter(|check| wide || !check.ok || check.group != "object") {
-        let result = if check.ok { palette.green("ok") } else { palette.red("failed") };
-        table.row([check.group.to_owned(), check.name.clone(), result, check.detail.clone()]);
+    for check in report
+        .checks
+        .iter()
+        .filter(|check| wide || !check.ok || check.group != "object")
+    {
+        let result = if check.ok {
+            palette.green("ok")
+        } else {
+            palette.red("failed")
+        };
+        table.row([
+            check.group.to_owned(),
+            check.name.clone(),
+            result,
+            check.detail.clone(),
+        ]);
     }
     let passed = report.checks.iter().filter(|check| check.ok).count();
-    format!("{}{passed} of {} checks passed\n", table.render(palette), report.checks.len())
+    format!(
+        "{}{passed} of {} checks passed\n",
+        table.render(palette),
+        report.checks.len()
+    )
 }

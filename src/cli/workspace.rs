@@ -44,7 +44,7 @@ impl Loaded {
         let Some(file) = found else {
             let repository = start.ancestors().find(|folder| folder.join(".git").exists());
             let root = repository.unwrap_or(start).to_owned();
-            return Self::assemble(root, Sources::default());
+            return Self::assemble(root, &Sources::default());
         };
         let root = file.parent().unwrap_or(start).to_owned();
         let mut sources = Sources::default();
@@ -61,11 +61,11 @@ impl Loaded {
             sources.profiles = yaml_files(&folder.join("profiles"))?;
         }
         sources.workspace = Some(text);
-        Self::assemble(root, sources)
+        Self::assemble(root, &sources)
     }
 
-    fn assemble(root: PathBuf, sources: Sources) -> Result<Self, Failure> {
-        let loaded = load_all(&sources, &name_of(&root))?;
+    fn assemble(root: PathBuf, sources: &Sources) -> Result<Self, Failure> {
+        let loaded = load_all(sources, &name_of(&root))?;
         Ok(Self {
             root,
             workspace: loaded.workspace,

@@ -49,17 +49,24 @@ pub fn text(failure: &dyn Diagnose, palette: Palette) -> String {
     } else {
         palette.red("error:")
     };
-    let mut all = format!("{label} {failure}\n");
-    for cause in causes(failure) {
-        all += &format!("  {} {cause}\n", palette.dim("because:"));
-    }
-    for detail in failure.details() {
-        all += &format!("  {detail}\n");
-    }
-    if let Some(hint) = failure.hint() {
-        all += &format!("{} {hint}\n", palette.cyan("hint:"));
-    }
-    all
+    let mut lines = vec![format!("{label} {failure}")];
+    lines.extend(
+        causes(failure)
+            .iter()
+            .map(|cause| format!("  {} {cause}", palette.dim("because:"))),
+    );
+    lines.extend(
+        failure
+            .details()
+            .iter()
+            .map(|detail| format!("  {detail}").trim_end().to_owned()),
+    );
+    lines.extend(
+        failure
+            .hint()
+            .map(|hint| format!("{} {hint}", palette.cyan("hint:"))),
+    );
+    lines.join("\n") + "\n"
 }
 
 /// One JSON object on one line, ended by a newline.

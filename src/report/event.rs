@@ -158,6 +158,7 @@ impl Step {
         }
     }
     /// Begins a step that is a part of this one.
+    #[must_use]
     pub fn child(&self, id: impl Into<String>, title: impl Into<String>, cause: Option<String>) -> Step {
         Step::begin(
             self.reporter.clone(),

@@ -52,7 +52,7 @@ impl Render for Tty {
         let mut above = self.tree.apply(event, now, self.palette, size().1);
         match event {
             Event::Warning { message, hint } => {
-                above.extend(plain::warning(message, hint.as_deref(), self.palette))
+                above.extend(plain::warning(message, hint.as_deref(), self.palette));
             }
             Event::Note { message } => above.push(message.clone()),
             Event::Log { source, line } if self.verbose => {

@@ -14,6 +14,8 @@ pub fn of_host() -> Option<Amount> {
     })
 }
 
+// The kernel's word is as wide as the processor's: not 64 bits everywhere.
+#[allow(clippy::useless_conversion)]
 #[cfg(target_os = "linux")]
 fn memory() -> Option<u64> {
     let info = rustix::system::sysinfo();
