@@ -65,6 +65,7 @@ fn join(path: &str, key: &str) -> String {
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
+        Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.values().all(is_empty),
         _ => false,
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_the_api_server_leaves_out_is_no_drift() {
-        assert!(drift(&json!({ "a": [], "b": {}, "c": { "d": null } }), &json!({})).is_empty());
+        assert!(drift(&json!({ "a": [], "e": "", "b": {}, "c": { "d": null } }), &json!({})).is_empty());
         assert!(drift(&json!({ "port": "80" }), &json!({ "port": 80 })).is_empty());
     }
 
