@@ -7,7 +7,7 @@ use super::platform::{Sources, Wanted};
 use super::ports::{Ports, Shape};
 use super::selecting::Selecting;
 use super::{Context, Run, status, timeout, verify};
-use crate::engine::{self, Platform, UpOptions, UpReport};
+use crate::engine::{self, Goal, Platform, UpOptions, UpReport};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Capacity, Selection, resolve};
 use crate::report::{Palette, text};
@@ -86,12 +86,20 @@ impl Run for Up {
 }
 
 impl Up {
+    /// The flags exclude each other, but for `--dry-run --no-wait`, where planning comes first.
+    fn goal(&self) -> Goal {
+        match (self.dry_run, self.verify_only, self.no_wait) {
+            (true, ..) => Goal::Planned,
+            (_, true, _) => Goal::VerifyOnly,
+            (.., true) => Goal::Applied,
+            _ => Goal::Verified,
+        }
+    }
+
     async fn carry_out(&self, context: &Context, platform: &Platform) -> Result<UpReport, Failure> {
         let options = UpOptions {
             timeout: self.timeout,
-            wait: !self.no_wait,
-            dry_run: self.dry_run,
-            verify_only: self.verify_only,
+            goal: self.goal(),
             skip_istio: self.selecting.skip_istio,
         };
         if !self.dry_run && !self.verify_only {

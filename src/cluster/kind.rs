@@ -13,6 +13,7 @@ use crate::supply::process::Command;
 
 use super::error::ClusterError;
 use super::nodes::{self, Node, NodeState, all_nodes, bring_back, containerd_up};
+use super::orphan;
 use super::owner::{Owner, claim, from_data};
 use super::state::{
     self, Condition, Record, by_nodes, condition, control_plane, forget, record_path, write_atomically,
@@ -25,6 +26,9 @@ pub struct Kind {
     docker: Docker,
     folder: PathBuf,
 }
+
+/// How long an orphaned kind gets to end after SIGKILL.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster to be made.
 #[derive(Debug, Clone)]
@@ -131,7 +135,11 @@ impl Kind {
     pub async fn create(&self, create: &Create<'_>, step: &Step) -> Result<(), ClusterError> {
         match self.condition(create.name).await? {
             Condition::Missing => {}
-            Condition::Broken(_) => self.delete(create.name, step).await?,
+            Condition::Broken(_) => {
+                // A kind whose vadev was killed goes on, and would take the new nodes away when it fails.
+                orphan::stop(create.name, ORPHAN_PATIENCE).await;
+                self.delete(create.name, step).await?;
+            }
             Condition::Foreign => {
                 return Err(ClusterError::Foreign {
                     name: create.name.to_owned(),

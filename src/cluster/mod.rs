@@ -7,6 +7,7 @@ mod kind;
 mod kubeconfig;
 mod manifest;
 mod nodes;
+mod orphan;
 mod owner;
 mod state;
 

@@ -255,7 +255,7 @@ impl Run<'_> {
             .map(|change| change.object.value().clone())
             .collect();
         let applied = k8s::apply_each(cluster, &values, self.apply_options(), |one| {
-            step.progress(one.object.to_string())
+            step.progress(one.object.to_string());
         })
         .await?;
         let count = |change: k8s::Change| applied.iter().filter(|one| one.change == change).count();
@@ -305,7 +305,7 @@ impl Run<'_> {
 
     fn apply_options(&self) -> ApplyOptions<'static> {
         ApplyOptions {
-            within: self.timeout.min(Duration::from_secs(120)),
+            within: self.timeout.min(Duration::from_mins(2)),
             ..ApplyOptions::default()
         }
     }

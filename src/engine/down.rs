@@ -44,7 +44,7 @@ pub struct DownReport {
 }
 
 /// How long stopping pods may take in all.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Looks what a `down` would remove. Touches nothing.
 pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent, Failure> {

@@ -90,16 +90,13 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
             Some(sized.image.clone().unwrap_or_else(catalog)),
             None,
         );
-        let (wanted, resolved, origin) = match platform.supply.resolve(&real).await? {
-            Some(resolved) => {
-                let origin = origin(resolved.source);
-                (real, resolved, origin)
-            }
-            None => {
-                let agent = request(AGENT, None, Some(AGENT));
-                let resolved = must_have(platform, &agent).await?;
-                (agent, resolved, Origin::StandIn)
-            }
+        let (wanted, resolved, origin) = if let Some(resolved) = platform.supply.resolve(&real).await? {
+            let origin = origin(resolved.source);
+            (real, resolved, origin)
+        } else {
+            let agent = request(AGENT, None, Some(AGENT));
+            let resolved = must_have(platform, &agent).await?;
+            (agent, resolved, Origin::StandIn)
         };
         images.deployed.insert(
             service.name.clone(),
@@ -156,7 +153,7 @@ fn request(component: &str, official: Option<String>, recipe: Option<&str>) -> I
 
 /// Istio's images of the version whose istioctl vadev builds.
 fn istio(image: &str) -> ImageRequest {
-    let official = format!("docker.io/istio/{image}:{}", ISTIO_VERSION);
+    let official = format!("docker.io/istio/{image}:{ISTIO_VERSION}");
     request(image, Some(official), Some(&format!("istio-{image}")))
 }
 

@@ -20,5 +20,5 @@ pub use down::{DownOptions, DownReport, Extent, down, extent};
 pub use journal::{Entry, Journal};
 pub use platform::{Platform, PlatformOptions};
 pub use status::{ComponentStatus, StatusReport, status};
-pub use up::{PlannedStep, StepReport, UpOptions, UpReport, up};
+pub use up::{Goal, PlannedStep, StepReport, UpOptions, UpReport, up};
 pub use verify::{CheckResult, VerifyReport, verify, verify_now};

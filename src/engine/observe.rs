@@ -16,7 +16,7 @@ use crate::render::ObjectId;
 use crate::render::object::WORKSPACE;
 
 /// How long a running node may take to answer: it may just have been resumed.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Everything the planner wants to know, and the connection where there is a cluster.
 pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, Option<Cluster>), Failure> {

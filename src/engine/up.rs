@@ -21,19 +21,28 @@ use crate::profile::stack::LeftOut;
 use crate::render::{self, Setting};
 use tokio_util::sync::CancellationToken;
 
+/// How far an `up` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Everything: deploy, wait, verify.
+    Verified,
+    /// Deploy, without waiting until workloads are ready.
+    Applied,
+    /// Stop after planning.
+    Planned,
+    /// Carry nothing out: verify what runs.
+    VerifyOnly,
+}
+
 /// How an `up` goes about it.
 #[derive(Debug, Clone)]
 pub struct UpOptions {
     /// Longest wait for one thing.
     pub timeout: Duration,
-    /// Whether to wait for readiness, and verify.
-    pub wait: bool,
-    /// Stop after planning.
-    pub dry_run: bool,
+    /// How far it goes.
+    pub goal: Goal,
     /// Leave Istio's installation as it is.
     pub skip_istio: bool,
-    /// Carry nothing out: verify what runs.
-    pub verify_only: bool,
 }
 
 /// What `up -o json` prints.
@@ -94,7 +103,7 @@ pub struct StepReport {
 pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Failure> {
     let begun = Instant::now();
     let state = &platform.options.state;
-    if options.verify_only {
+    if options.goal == Goal::VerifyOnly {
         let cluster = platform.running(options.timeout).await?;
         let mut report = report(platform, &Images::default(), Vec::new(), Vec::new(), begun);
         report.verify = Some(verify_now(platform, &cluster, options.timeout).await?);
@@ -116,6 +125,12 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         None
     } else {
         mesh::digest(platform, &images)
+    };
+    // Held until the end: two runs would undo each other's half-done steps.
+    let _turn = if options.goal == Goal::Planned {
+        None
+    } else {
+        Some(lock(state)?)
     };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
@@ -151,7 +166,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             plan.steps.retain(|step| step.action == Action::StartCluster);
         }
         planned.extend(view(&plan));
-        if options.dry_run {
+        if options.goal == Goal::Planned {
             return Ok(report(platform, &images, planned, steps, begun));
         }
         let run = Run {
@@ -159,7 +174,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             images: &images,
             objects: &objects,
             timeout: options.timeout,
-            wait: options.wait,
+            wait: options.goal == Goal::Verified,
             cluster: cluster.map_or_else(OnceCell::new, |cluster| OnceCell::new_with(Some(cluster))),
             view: OnceCell::new(),
             creation_failed: CancellationToken::new(),
@@ -171,7 +186,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
     };
     let mut report = report(platform, &images, planned, steps, begun);
     let cluster = platform.connect(options.timeout).await?;
-    if options.wait {
+    if options.goal == Goal::Verified {
         report.verify = Some(verify(platform, &cluster, &objects, options.timeout).await?);
     }
     report.status = Some(status(platform, &cluster).await?);
@@ -277,6 +292,29 @@ fn urls(platform: &Platform) -> Vec<String> {
         .chain(prefixes.cloned())
         .map(|path| format!("{base}{path}"))
         .collect()
+}
+
+/// The workspace's lock; the operating system frees it when the process ends, however it ends.
+fn lock(state: &std::path::Path) -> Result<std::fs::File, Failure> {
+    let trouble = |error: std::io::Error| {
+        Plain::new(
+            Family::Environment,
+            format!("can't lock the state folder {}: {error}", state.display()),
+        )
+        .with_hint("check its permissions")
+    };
+    std::fs::create_dir_all(state).map_err(trouble)?;
+    let file = std::fs::File::create(state.join("lock")).map_err(trouble)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let message = format!("another vadev is working on {}", state.display());
+            Err(Plain::new(Family::Refused, message)
+                .with_hint("wait for it to end, or stop it with Ctrl+C")
+                .into())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(trouble(error).into()),
+    }
 }
 
 fn journal_trouble(error: &std::io::Error) -> Plain {

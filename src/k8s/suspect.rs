@@ -85,7 +85,13 @@ fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
     for condition in status.conditions.iter().flatten() {
         if condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable") {
             let message = condition.message.as_deref().unwrap_or_default();
-            found.push(suspicion(Cause::Unschedulable, None, message, 20));
+            // Volumes come after their claims, and the provisioner may itself be starting.
+            let patience = if message.contains("PersistentVolumeClaim") {
+                120
+            } else {
+                45
+            };
+            found.push(suspicion(Cause::Unschedulable, None, message, patience));
         }
     }
     let statuses = status
@@ -108,10 +114,11 @@ fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
             let message = event.message.as_deref().unwrap_or_default();
             match event.reason.as_deref() {
                 Some("FailedMount" | "FailedAttachVolume") => {
-                    found.push(suspicion(Cause::MountFailed, None, message, 20));
+                    // The kubelet tries again with growing pauses of up to two minutes.
+                    found.push(suspicion(Cause::MountFailed, None, message, 120));
                 }
                 Some("FailedCreatePodSandBox") => {
-                    found.push(suspicion(Cause::SandboxFailed, None, message, 20));
+                    found.push(suspicion(Cause::SandboxFailed, None, message, 60));
                 }
                 _ => {}
             }

@@ -123,7 +123,13 @@ mod tests {
 
     #[test]
     fn what_the_api_server_leaves_out_is_no_drift() {
-        assert!(drift(&json!({ "a": [], "e": "", "b": {}, "c": { "d": null } }), &json!({})).is_empty());
+        assert!(
+            drift(
+                &json!({ "a": [], "e": "", "b": {}, "c": { "d": null } }),
+                &json!({})
+            )
+            .is_empty()
+        );
         assert!(drift(&json!({ "port": "80" }), &json!({ "port": 80 })).is_empty());
     }
 

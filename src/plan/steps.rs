@@ -201,11 +201,11 @@ impl Draft<'_> {
         let (title, cause, action) = match &self.observed.cluster {
             ClusterState::Running => return,
             ClusterState::Missing => {
-                self.create_cluster("missing", needs, false);
+                self.create_cluster("missing", &needs, false);
                 return;
             }
             ClusterState::Broken(why) => {
-                self.create_cluster(why, needs, true);
+                self.create_cluster(why, &needs, true);
                 return;
             }
             ClusterState::Stopped => ("Start the cluster", "stopped", Action::StartCluster),
@@ -215,7 +215,7 @@ impl Draft<'_> {
     }
 
     /// Two steps look on while the cluster is made, so they need what its creation needs and not its end.
-    fn create_cluster(&mut self, cause: &str, needs: Vec<String>, replace: bool) {
+    fn create_cluster(&mut self, cause: &str, needs: &[String], replace: bool) {
         let steps = [
             (
                 "cluster",
@@ -226,7 +226,7 @@ impl Draft<'_> {
             ("api", "Wait for the API server", Action::WaitApi),
         ];
         for (id, title, action) in steps {
-            self.add(id.into(), title.into(), cause.to_owned(), needs.clone(), action);
+            self.add(id.into(), title.into(), cause.to_owned(), needs.to_vec(), action);
         }
     }
 
@@ -332,7 +332,8 @@ impl Draft<'_> {
                     format!("ready/{component}"),
                     title,
                     cause,
-                    vec![id],
+                    // A pod that waits for what kind brings last, the storage class, is no reason to worry.
+                    vec![id, "cluster".to_owned()],
                     Action::Wait(component),
                 );
             }

@@ -93,7 +93,7 @@ fn an_empty_machine_gets_everything_in_order() {
     mesh: Install Istio (missing)  [after api, ship/mesh]
     apply/namespaces: Apply namespaces (Namespace/infra: missing)  [after api]
     apply/redis: Apply redis (StatefulSet/redis in infra: missing)  [after api, apply/namespaces, ship/redis]
-    ready/redis: Wait for redis (StatefulSet/redis in infra: missing)  [after apply/redis]
+    ready/redis: Wait for redis (StatefulSet/redis in infra: missing)  [after apply/redis, cluster]
     apply/mesh: Apply mesh (PeerAuthentication/default in apps: missing)  [after api, apply/namespaces, mesh, ship/mesh]
     ");
 }

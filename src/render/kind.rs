@@ -21,9 +21,9 @@ pub struct KindCluster {
     pub audit_folder: Option<String>,
 }
 
-/// NodePort of the ingress gateway for http. Any free one of 30000–32767 would do; scripts know these two.
+/// `NodePort` of the ingress gateway for http. Any free one of 30000–32767 would do; scripts know these two.
 pub const HTTP_NODE_PORT: u16 = 30080;
-/// NodePort of the ingress gateway for https.
+/// `NodePort` of the ingress gateway for https.
 pub const HTTPS_NODE_PORT: u16 = 30443;
 
 /// Name of the policy file in [`KindCluster::audit_folder`].

@@ -11,13 +11,13 @@ const NETWORKING: &str = "networking.istio.io/v1";
 /// See [`NETWORKING`].
 const SECURITY: &str = "security.istio.io/v1";
 
-/// Name of the Gateway and of the VirtualService of all prefixes.
+/// Name of the Gateway and of the `VirtualService` of all prefixes.
 pub const GATEWAY: &str = "voiceassistant-gateway";
 
 /// Name of the TLS Secret that the gateway serves.
 pub const TLS_SECRET: &str = "voiceassistant-tls-cert";
 
-/// PeerAuthentication, Gateway, VirtualService and a DestinationRule for each service.
+/// `PeerAuthentication`, Gateway, `VirtualService` and a `DestinationRule` for each service.
 pub fn render(stack: &Stack) -> Vec<Object> {
     let mut objects = vec![strict_mtls(stack), gateway(stack)];
     let routes = routes(stack);

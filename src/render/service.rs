@@ -14,7 +14,7 @@ use crate::profile::stack::SizedService;
 /// Group and user of the services' processes: `nonroot` of the distroless images, which ours are like.
 const NONROOT: i64 = 65532;
 
-/// ServiceAccount, ConfigMap, Secret, Service and Deployment. Nothing at all where the setting has no image for it.
+/// `ServiceAccount`, ConfigMap, Secret, Service and Deployment. Nothing at all where the setting has no image for it.
 pub fn render(stack: &Stack, sized: &SizedService, setting: &Setting) -> Vec<Object> {
     let Some(image) = setting.images.get(&sized.service.name) else {
         return Vec::new();
@@ -70,7 +70,7 @@ fn template(stack: &Stack) -> Template {
         .with("meshNamespace", &stack.namespaces.mesh)
 }
 
-/// Keys in a BTreeMap: the order of a ConfigMap's data is of no meaning, and drift is easier to read sorted.
+/// Keys in a `BTreeMap`: the order of a ConfigMap's data is of no meaning, and drift is easier to read sorted.
 fn config(stack: &Stack, sized: &SizedService) -> BTreeMap<String, String> {
     let template = template(stack);
     sized

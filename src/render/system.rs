@@ -12,8 +12,8 @@ use crate::catalog::infrastructure::{SystemProbe, Workload, WorkloadKind};
 use crate::profile::Stack;
 use crate::profile::stack::{SizedInfrastructure, WorkloadSize};
 
-/// The Secret of the system and, for each workload that has an image here: ServiceAccount, ConfigMap of its files, client
-/// and headless Service, StatefulSet or Deployment, PodDisruptionBudget.
+/// The Secret of the system and, for each workload that has an image here: `ServiceAccount`, ConfigMap of its files, client
+/// and headless Service, StatefulSet or Deployment, `PodDisruptionBudget`.
 pub fn render(stack: &Stack, system: &SizedInfrastructure, setting: &Setting) -> Vec<Object> {
     let name = &system.infrastructure.name;
     let namespace = &stack.namespaces.infra;

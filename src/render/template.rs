@@ -8,8 +8,8 @@ pub struct Template(Vec<(&'static str, String)>);
 impl Template {
     /// Adds a placeholder.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.0.push((name, value.to_string()));
+    pub fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
+        self.0.push((name, format!("{value}")));
         self
     }
     /// Fills a text in.

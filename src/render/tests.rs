@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::*;
+use crate::catalog::service::Amount;
+use crate::catalog::{Bytes, MilliCpu};
+use crate::profile::{Selection, Sources, load_all, resolve};
 
 /// What the typed object says again must be what was rendered: a key that the type does not know would be lost.
 fn round_trip<T: DeserializeOwned + Serialize>(value: &Value) {
@@ -35,5 +38,95 @@ pub fn conforms(object: &Object) {
             object.id().api_version.contains("istio.io"),
             "{kind} has no type to be checked against"
         ),
+    }
+}
+
+/// The built-in profile on a machine of 2 cores and 24 GiB, with an image for everything.
+fn setting(stack: &Stack) -> Setting {
+    let image = |origin| DeployedImage {
+        reference: "vadev.local/any:1".into(),
+        origin,
+    };
+    let systems = stack
+        .infrastructure
+        .iter()
+        .flat_map(|system| &system.infrastructure.workloads);
+    let systems = systems.map(|workload| (workload.name.clone(), image(Origin::Packages)));
+    let services = stack
+        .services
+        .iter()
+        .map(|sized| (sized.service.name.clone(), image(Origin::StandIn)));
+    let value = |key: &String| (key.clone(), "secret".to_owned());
+    let of_systems = stack.infrastructure.iter().map(|system| {
+        let entry = &system.infrastructure;
+        (entry.name.clone(), entry.secrets.keys().map(value).collect())
+    });
+    let of_services = stack.services.iter().map(|sized| {
+        (
+            sized.service.name.clone(),
+            sized.service.secrets.keys().map(value).collect(),
+        )
+    });
+    Setting {
+        images: systems.chain(services).collect(),
+        secrets: of_systems.chain(of_services).collect(),
+    }
+}
+
+fn stack(profile: &str) -> Stack {
+    let loaded = load_all(&Sources::default(), "test").expect("what is built in");
+    let host = Amount {
+        cpu: MilliCpu(2000),
+        memory: Bytes::mib(24 * 1024),
+    };
+    resolve(
+        &loaded.catalog,
+        &loaded.profiles[profile],
+        &loaded.workspace,
+        &Selection::default(),
+        Some(host),
+    )
+    .expect("resolves")
+}
+
+#[test]
+fn every_object_of_every_profile_is_what_kubernetes_types_say() {
+    for profile in ["minimal", "dev", "demo", "full", "prod"] {
+        let stack = stack(profile);
+        let objects = objects(&stack, &setting(&stack));
+        assert!(objects.len() > 40, "{profile}: {}", objects.len());
+        objects.iter().for_each(conforms);
+    }
+}
+
+#[test]
+fn every_object_is_marked_as_vadevs_and_named_once() {
+    let stack = stack("dev");
+    let objects = objects(&stack, &setting(&stack));
+    for object in &objects {
+        let labels = &object.value()["metadata"]["labels"];
+        assert_eq!(labels[object::MANAGED_BY], "vadev", "{}", object.id());
+        assert_eq!(labels[object::WORKSPACE], "test", "{}", object.id());
+        assert!(!object.component().is_empty(), "{}", object.id());
+    }
+    let ids: std::collections::BTreeSet<ObjectId> = objects.iter().map(Object::id).collect();
+    assert_eq!(ids.len(), objects.len());
+}
+
+#[test]
+fn a_rendering_is_the_same_to_the_byte_and_as_it_was() {
+    let stack = stack("dev");
+    let of = |component: &str| {
+        let objects = objects(&stack, &setting(&stack));
+        let chosen: Vec<Object> = objects
+            .into_iter()
+            .filter(|object| object.component() == component)
+            .collect();
+        yaml::documents(&chosen).expect("YAML")
+    };
+    for component in ["conversation-service", "postgres", "mesh", "namespaces"] {
+        let text = of(component);
+        assert_eq!(of(component), text);
+        insta::assert_snapshot!(component, text);
     }
 }

@@ -121,7 +121,7 @@ impl Supply {
                 Err(error) => tried.push(format!("packages: {error}")),
             },
             None if allowed(ImageSource::Packages) => {
-                tried.push("packages: there is no recipe for it".to_owned())
+                tried.push("packages: there is no recipe for it".to_owned());
             }
             None => {}
         }

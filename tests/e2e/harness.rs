@@ -16,7 +16,7 @@ pub const HTTP_PORT: u16 = 28080;
 /// Its https port.
 pub const HTTPS_PORT: u16 = 28443;
 /// A wait's deadline: generous, because the machine is noisy.
-pub const PATIENCE: Duration = Duration::from_secs(420);
+pub const PATIENCE: Duration = Duration::from_mins(7);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -119,7 +119,7 @@ impl Platform {
     /// A connection of the test's own.
     pub async fn connect(&self) -> Cluster {
         let target = Target::new(
-            self.workspace.join(".vadev/kubeconfig"),
+            self.workspace.join(format!(".vadev/{CLUSTER}.kubeconfig")),
             format!("kind-{CLUSTER}"),
         );
         Cluster::connect(&target, PATIENCE)

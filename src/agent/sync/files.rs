@@ -232,7 +232,11 @@ mod tests {
             .place()
             .unwrap();
         let mut names = vec![];
-        walk(folder.path(), &mut |path| Ok(names.push(path.to_owned()))).unwrap();
+        walk(folder.path(), &mut |path| {
+            let _: () = names.push(path.to_owned());
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(names, [content, folder.path().join("new")]);
     }
 

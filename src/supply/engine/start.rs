@@ -208,7 +208,12 @@ mod tests {
         assert_eq!(owner(&file, "sleep"), None, "no file");
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         std::fs::write(&file, child.id().to_string()).unwrap();
-        assert_eq!(owner(&file, "sleep"), Some(child.id()));
+        // The name is there once the program has been executed, a moment after the fork.
+        let late = Instant::now() + Duration::from_secs(10);
+        while owner(&file, "sleep") != Some(child.id()) {
+            assert!(Instant::now() < late, "the process is not found");
+            std::thread::yield_now();
+        }
         assert_eq!(
             owner(&file, "dockerd"),
             None,

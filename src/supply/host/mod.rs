@@ -326,7 +326,7 @@ mod tests {
         match result {
             Ok(()) => assert!(host.maven().is_ok()),
             Err(error) => {
-                assert!(asked.into_inner() || error.family() == crate::failure::Family::Environment)
+                assert!(asked.into_inner() || error.family() == crate::failure::Family::Environment);
             }
         }
     }

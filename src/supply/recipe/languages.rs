@@ -206,9 +206,9 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SupplyError> {
                 .file_type()
                 .map_err(SupplyError::file("read", entry.path()))?;
             if kind.is_dir() {
-                folders.push(entry.path())
+                folders.push(entry.path());
             } else {
-                files.push(entry.path())
+                files.push(entry.path());
             }
         }
     }

@@ -32,6 +32,8 @@ pub async fn preload(job: &Job<'_>, step: &Preload, reference: &str) -> Result<(
     result.and(removed)
 }
 
+// One container's life from its making to its commit: split, it would only pass its state around.
+#[allow(clippy::too_many_lines)]
 async fn load(
     job: &Job<'_>,
     docker: &Docker,
