@@ -17,7 +17,7 @@ check:
 
 # Everything, with the tests on a real cluster
 test:
-    cargo test --release -- --include-ignored
+    cargo test && cargo test --test e2e -- --include-ignored --test-threads=1
 
 # The platform on this machine, and away again
 up *ARGS:
