@@ -32,3 +32,8 @@ snapshots:
 # Licences, advisories, banned crates (needs cargo-deny)
 licenses:
     cargo deny check
+
+# P4, P5, P7, P10 against kind, istioctl and kubectl in the same run; needs kubectl on PATH
+bench-up:
+    cargo build --release
+    tests/bench/up.sh
