@@ -135,11 +135,7 @@ impl Kind {
     pub async fn create(&self, create: &Create<'_>, step: &Step) -> Result<(), ClusterError> {
         match self.condition(create.name).await? {
             Condition::Missing => {}
-            Condition::Broken(_) => {
-                // A kind whose vadev was killed goes on, and would take the new nodes away when it fails.
-                orphan::stop(create.name, ORPHAN_PATIENCE).await;
-                self.delete(create.name, step).await?;
-            }
+            Condition::Broken(_) => self.remove_broken(create.name, step).await?,
             Condition::Foreign => {
                 return Err(ClusterError::Foreign {
                     name: create.name.to_owned(),
@@ -267,6 +263,13 @@ impl Kind {
         forget(self.kubeconfig(name))?;
         forget(self.folder.join(format!("{name}.kind.yaml")))?;
         forget(record_path(&self.folder, name))
+    }
+
+    /// Deletes what is left of a creation that never came to its end. A kind whose vadev was killed goes on, and would take
+    /// new nodes away when it fails: it is ended first.
+    pub async fn remove_broken(&self, name: &str, step: &Step) -> Result<(), ClusterError> {
+        orphan::stop(name, ORPHAN_PATIENCE).await;
+        self.delete(name, step).await
     }
 
     async fn write_kubeconfig(&self, name: &str) -> Result<(), ClusterError> {

@@ -61,7 +61,8 @@ impl Run<'_> {
     async fn act(&self, action: &Action, step: &Step) -> Result<(Outcome, String), Failure> {
         let detail = match action {
             Action::SupplyImage(reference) => self.supply(reference, step).await?,
-            Action::CreateCluster { .. } => self.create(step).await?,
+            Action::RemoveBroken => self.remove_broken(step).await?,
+            Action::CreateCluster => self.create(step).await?,
             Action::WaitNodes => self.nodes_up(step).await?,
             Action::WaitApi => self.api_up(step).await?,
             Action::StartCluster => self.start(step).await?,
@@ -85,6 +86,12 @@ impl Run<'_> {
         };
         let supplied = self.platform.supply.image(request, step).await?;
         Ok(format!("{} MB", supplied.size / 1_000_000))
+    }
+
+    async fn remove_broken(&self, step: &Step) -> Result<String, Failure> {
+        let kind = self.platform.kind_program(step).await?;
+        kind.remove_broken(&self.platform.cluster_name(), step).await?;
+        Ok("gone".to_owned())
     }
 
     async fn create(&self, step: &Step) -> Result<String, Failure> {

@@ -31,11 +31,10 @@ pub struct Desired<'a> {
 pub enum Action {
     /// Have the image in the Docker engine.
     SupplyImage(String),
-    /// Remove what is left of a broken cluster, then make it.
-    CreateCluster {
-        /// Whether something must be removed first.
-        replace: bool,
-    },
+    /// Remove what is left of a cluster whose creation never ended.
+    RemoveBroken,
+    /// Make the cluster.
+    CreateCluster,
     /// Wait until its nodes take images, which they do long before the API server answers.
     WaitNodes,
     /// Wait until its API server answers, which it does before kind has come to its end.
@@ -57,7 +56,7 @@ pub enum Action {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanStep {
-    /// Unique: `image/…`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`, `apply/…`, `ready/…`, `prune`.
+    /// Unique: `image/…`, `remove`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`, `apply/…`, `ready/…`, `prune`.
     pub id: String,
     /// For people.
     pub title: String,
@@ -201,11 +200,20 @@ impl Draft<'_> {
         let (title, cause, action) = match &self.observed.cluster {
             ClusterState::Running => return,
             ClusterState::Missing => {
-                self.create_cluster("missing", &needs, false);
+                self.create_cluster("missing", &needs);
                 return;
             }
             ClusterState::Broken(why) => {
-                self.create_cluster(why, &needs, true);
+                // First, or its old nodes would be taken for the new ones.
+                let title = "Remove the unfinished cluster".to_owned();
+                self.add(
+                    "remove".to_owned(),
+                    title,
+                    why.clone(),
+                    needs,
+                    Action::RemoveBroken,
+                );
+                self.create_cluster(why, &["remove".to_owned()]);
                 return;
             }
             ClusterState::Stopped => ("Start the cluster", "stopped", Action::StartCluster),
@@ -215,13 +223,9 @@ impl Draft<'_> {
     }
 
     /// Two steps look on while the cluster is made, so they need what its creation needs and not its end.
-    fn create_cluster(&mut self, cause: &str, needs: &[String], replace: bool) {
+    fn create_cluster(&mut self, cause: &str, needs: &[String]) {
         let steps = [
-            (
-                "cluster",
-                "Create the kind cluster",
-                Action::CreateCluster { replace },
-            ),
+            ("cluster", "Create the kind cluster", Action::CreateCluster),
             ("nodes", "Wait for the nodes", Action::WaitNodes),
             ("api", "Wait for the API server", Action::WaitApi),
         ];

@@ -133,5 +133,7 @@ fn a_stopped_cluster_is_started_and_a_broken_one_made_again() {
         ..Observed::default()
     };
     assert!(text(&broken).contains("cluster: Create the kind cluster (creation was interrupted)"));
+    assert!(text(&broken).contains("remove: Remove the unfinished cluster (creation was interrupted)"));
+    assert!(text(&broken).contains("[after remove]"));
     assert!(text(&broken).contains("ship/redis"));
 }
