@@ -126,7 +126,7 @@ impl Pod {
                 .unwrap()
                 .success()
         );
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = agent.try_wait().unwrap() {
                 return status;
@@ -145,7 +145,7 @@ impl Pod {
     }
 
     pub async fn try_connect(&self, token: &str) -> Result<Remote, Error> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match UnixStream::connect(self.path("socket")).await {
                 Ok(stream) => return Remote::open(stream, token).await,
@@ -177,7 +177,7 @@ impl Drop for Pod {
 
 /// Polls until `done` says so.
 pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
