@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::k8s::{
     ApplyOptions, Cluster, DeleteOptions, K8sError, MANAGER, ObjectRef, Propagation, View, WaitOptions,
-    apply_all, apply_one, delete_all, observe, wait_for,
+    apply_all, apply_one, delete_all, find, observe, wait_for,
 };
 use crate::report::Step;
 use crate::supply::process::Command;
@@ -100,7 +100,7 @@ impl Mesh {
     /// What the cluster holds: one or two requests.
     pub async fn observe(cluster: &Cluster) -> Result<Self, ClusterError> {
         let mark = ObjectRef::new("v1", "ConfigMap", SYSTEM, MARK);
-        if let Some(found) = present(cluster, &mark).await? {
+        if let Some(found) = find(cluster, &mark).await? {
             let digest = found.data["data"]["digest"]
                 .as_str()
                 .unwrap_or_default()
@@ -108,7 +108,7 @@ impl Mesh {
             return Ok(Self::Installed { digest });
         }
         let istiod = ObjectRef::new("apps/v1", "Deployment", SYSTEM, "istiod");
-        let Some(found) = present(cluster, &istiod).await? else {
+        let Some(found) = find(cluster, &istiod).await? else {
             return Ok(Self::Missing);
         };
         // An installation by vadev that was interrupted carries its label, but no mark yet.
@@ -233,17 +233,6 @@ async fn fails(view: &View, workload: &ObjectRef, within: Duration, step: &Step)
     {
         Err(error) => error,
         Ok(_) => std::future::pending().await,
-    }
-}
-
-async fn present(
-    cluster: &Cluster,
-    object: &ObjectRef,
-) -> Result<Option<kube::api::DynamicObject>, K8sError> {
-    match wait_for(cluster, object, Duration::ZERO, |_| true).await {
-        Ok(found) => Ok(Some(found)),
-        Err(K8sError::NotReady { .. }) => Ok(None),
-        Err(other) => Err(other),
     }
 }
 

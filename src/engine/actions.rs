@@ -290,7 +290,7 @@ impl Run<'_> {
     async fn prune(&self, ids: &[ObjectId]) -> Result<String, Failure> {
         let cluster = self.connected().await?;
         cluster.recheck().await?;
-        let references: Vec<ObjectRef> = ids.iter().map(reference).collect();
+        let references: Vec<ObjectRef> = ids.iter().map(ObjectRef::from).collect();
         let gone = k8s::delete_all(cluster, &references, k8s::DeleteOptions::default()).await?;
         Ok(format!("{} removed", gone.len()))
     }
@@ -325,18 +325,8 @@ pub fn workloads(objects: &[Object], component: &str) -> Vec<ObjectRef> {
         .filter(|object| object.component() == component)
         .map(Object::id);
     of.filter(|id| matches!(id.kind.as_str(), "Deployment" | "StatefulSet"))
-        .map(|id| reference(&id))
+        .map(|id| ObjectRef::from(&id))
         .collect()
-}
-
-/// The cluster rooms' name for an object.
-pub fn reference(id: &ObjectId) -> ObjectRef {
-    ObjectRef::new(
-        &id.api_version,
-        &id.kind,
-        id.namespace.as_deref().unwrap_or_default(),
-        &id.name,
-    )
 }
 
 fn not_made() -> Plain {

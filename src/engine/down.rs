@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::actions::reference;
-use super::observe::identity;
 use super::platform::Platform;
 use crate::failure::Failure;
 use crate::k8s::{self, ObjectRef};
@@ -127,7 +125,7 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             let step = platform
                 .reporter
                 .step("down", format!("Remove objects: {}", objects.len()), None);
-            let references: Vec<ObjectRef> = objects.iter().map(reference).collect();
+            let references: Vec<ObjectRef> = objects.iter().map(ObjectRef::from).collect();
             let delete = k8s::DeleteOptions {
                 wait: Some(PATIENCE),
                 ..k8s::DeleteOptions::default()
@@ -162,6 +160,6 @@ async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<Object
         .iter()
         .map(|(id, _)| id)
         .filter(goes)
-        .map(identity)
+        .map(ObjectId::from)
         .collect())
 }

@@ -12,7 +12,6 @@ use crate::image;
 use crate::k8s::{self, Cluster};
 use crate::plan::steps::CLUSTER;
 use crate::plan::{ClusterState, Observed};
-use crate::render::ObjectId;
 use crate::render::object::WORKSPACE;
 
 /// How long a running node may take to answer: it may just have been resumed.
@@ -52,7 +51,7 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
     );
     observed.objects = snapshot?
         .iter()
-        .map(|(reference, value)| (identity(reference), value.clone()))
+        .map(|(reference, value)| (reference.into(), value.clone()))
         .collect();
     observed.images_to_ship = missing?
         .into_iter()
@@ -78,14 +77,4 @@ pub fn state(name: &str, found: Condition) -> Result<ClusterState, Failure> {
             .into());
         }
     })
-}
-
-/// The planner's name for an object.
-pub fn identity(reference: &k8s::ObjectRef) -> ObjectId {
-    ObjectId {
-        api_version: reference.api_version.clone(),
-        kind: reference.kind.clone(),
-        namespace: reference.namespace.clone(),
-        name: reference.name.clone(),
-    }
 }

@@ -8,7 +8,6 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::actions::reference;
 use super::ingress::{Answer, ask, poll};
 use super::platform::Platform;
 use crate::failure::{Failure, Family, Plain};
@@ -104,7 +103,7 @@ pub async fn verify_now(
 fn there(objects: &[Object], snapshot: &k8s::Snapshot) -> Vec<CheckResult> {
     let check = |id: &ObjectId| {
         let name = id.to_string();
-        let Some(value) = snapshot.get(&reference(id)) else {
+        let Some(value) = snapshot.get(&id.into()) else {
             return CheckResult {
                 group: "object",
                 name,

@@ -69,27 +69,42 @@ impl Supply {
         pulse.during(self.find_image(request, step)).await
     }
 
-    async fn find_image(&self, request: &ImageRequest, step: &Step) -> Result<Supplied, SupplyError> {
-        let allowed = |source: ImageSource| [ImageSource::Auto, source].contains(&self.options.source);
-        let mut tried = Vec::new();
-        let official = request
-            .official
-            .as_deref()
-            .filter(|_| allowed(ImageSource::Registry));
-        let recipe = request
-            .recipe
-            .as_deref()
-            .filter(|_| allowed(ImageSource::Packages));
+    /// Whether the options let a source be used.
+    pub(super) fn allows(&self, source: ImageSource) -> bool {
+        [ImageSource::Auto, source].contains(&self.options.source)
+    }
+
+    /// The official reference and the recipe of a request, each where its source may be used.
+    pub(super) fn candidates<'a>(&self, request: &'a ImageRequest) -> (Option<&'a str>, Option<&'a str>) {
+        let official = request.official.as_deref();
+        let recipe = request.recipe.as_deref();
+        (
+            official.filter(|_| self.allows(ImageSource::Registry)),
+            recipe.filter(|_| self.allows(ImageSource::Packages)),
+        )
+    }
+
+    /// What the engine has already for a request, current.
+    pub(super) async fn here(&self, request: &ImageRequest) -> Result<Option<Entry>, SupplyError> {
+        let (official, recipe) = self.candidates(request);
         if let Some(official) = official
             && let Some(entry) = self.pulled(&request.component, official).await?
         {
+            return Ok(Some(entry));
+        }
+        match recipe {
+            Some(recipe) => self.present(recipe).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn find_image(&self, request: &ImageRequest, step: &Step) -> Result<Supplied, SupplyError> {
+        let (official, recipe) = self.candidates(request);
+        if let Some(entry) = self.here(request).await? {
             return Ok(entry.into());
         }
-        if let Some(recipe) = recipe
-            && let Some(entry) = self.present(recipe).await?
-        {
-            return Ok(entry.into());
-        }
+        let allowed = |source: ImageSource| self.allows(source);
+        let mut tried = Vec::new();
         if let Some(official) = official {
             match self.pull(&request.component, official, step).await {
                 Ok(entry) => return Ok(entry.into()),
@@ -138,7 +153,7 @@ impl Supply {
     }
 
     /// The official image, if the engine has it already.
-    pub(super) async fn pulled(&self, component: &str, official: &str) -> Result<Option<Entry>, SupplyError> {
+    async fn pulled(&self, component: &str, official: &str) -> Result<Option<Entry>, SupplyError> {
         let Some(image) = images::inspect(self.docker().await?, official).await? else {
             return Ok(None);
         };

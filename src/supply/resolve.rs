@@ -18,24 +18,13 @@ pub struct Resolved {
 impl Supply {
     /// The first source that has the image, in the order in which [`Supply::image`] tries them; `None` where none has.
     pub async fn resolve(&self, request: &ImageRequest) -> Result<Option<Resolved>, SupplyError> {
-        let allowed = |source: ImageSource| [ImageSource::Auto, source].contains(&self.options.source);
-        let official = request
-            .official
-            .as_deref()
-            .filter(|_| allowed(ImageSource::Registry));
-        let recipe = request
-            .recipe
-            .as_deref()
-            .filter(|_| allowed(ImageSource::Packages));
-        if let Some(official) = official
-            && self.pulled(&request.component, official).await?.is_some()
-        {
-            return Ok(Some(there(official, Source::Registry)));
-        }
-        if let Some(name) = recipe
-            && let Some(entry) = self.present(name).await?
-        {
-            return Ok(Some(there(&entry.reference, entry.source)));
+        let (official, recipe) = self.candidates(request);
+        if let Some(entry) = self.here(request).await? {
+            return Ok(Some(Resolved {
+                reference: entry.reference,
+                source: entry.source,
+                cause: None,
+            }));
         }
         if let Some(official) = official
             && self.registries.offers(self.docker().await?, official).await
@@ -46,7 +35,7 @@ impl Supply {
             .options
             .bundle
             .as_deref()
-            .filter(|_| allowed(ImageSource::Bundle))
+            .filter(|_| self.allows(ImageSource::Bundle))
             && let Some(reference) = self.in_bundle(bundle, request).await?
         {
             return Ok(Some(wanted(&reference, Source::Bundle, "in the bundle")));
@@ -58,14 +47,6 @@ impl Supply {
             Source::Packages,
             &cause,
         )))
-    }
-}
-
-fn there(reference: &str, source: Source) -> Resolved {
-    Resolved {
-        reference: reference.to_owned(),
-        source,
-        cause: None,
     }
 }
 
