@@ -29,6 +29,10 @@ down *ARGS:
 snapshots:
     INSTA_UPDATE=always cargo test --test cli
 
+# Write the Compose files of every profile anew
+compose:
+    cargo run -- compose render --out compose-equivalents
+
 # Licences, advisories, banned crates (needs cargo-deny)
 licenses:
     cargo deny check
@@ -37,3 +41,24 @@ licenses:
 bench-up:
     cargo build --release
     tests/bench/up.sh
+
+# P9: from an empty machine to the verified platform; refuses a machine that is not empty
+bench-cold:
+    tests/bench/cold.sh
+
+# P1 and P8 on a cluster of their own: save to served, and 100,000 watched files
+bench-reload:
+    cargo build --release
+    tests/bench/reload.py target/release/vadev
+
+# Verbs that read against kubectl doing the same, in the workspace's folder WORKSPACE, whose platform has to run
+bench-verbs WORKSPACE=".":
+    cargo build --release
+    cd {{WORKSPACE}} && {{justfile_directory()}}/tests/bench/verbs.sh "${CARGO_TARGET_DIR:-{{justfile_directory()}}/target}/release/vadev"
+
+# P2 and P3: rebuilt images to served, with and without a mesh, and images into nodes against kind; needs python3 and kubectl
+bench-images:
+    cargo build --release
+    tests/bench/images.sh
+    tests/bench/swap.py target/release/vadev
+    tests/bench/swap.py target/release/vadev --skip-istio

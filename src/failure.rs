@@ -43,6 +43,10 @@ pub trait Diagnose: std::error::Error + Send + Sync + 'static {
     }
     /// Decides the exit code.
     fn family(&self) -> Family;
+    /// Another exit code than the family's: that of a user's own command, which vadev only passes on.
+    fn exit_code(&self) -> Option<u8> {
+        None
+    }
     /// Lines that belong below the message (last log lines, a table), already without colour.
     fn details(&self) -> Vec<String> {
         Vec::new()

@@ -17,9 +17,15 @@ pub mod image;
 #[cfg(feature = "cli")]
 pub mod k8s;
 #[cfg(feature = "cli")]
+pub mod operate;
+#[cfg(feature = "cli")]
 pub mod plan;
 #[cfg(feature = "cli")]
 pub mod profile;
+#[cfg(feature = "cli")]
+pub mod promote;
+#[cfg(feature = "cli")]
+pub mod reload;
 #[cfg(feature = "cli")]
 pub mod render;
 #[cfg(feature = "cli")]

@@ -1,20 +1,23 @@
-//! The agent's command line. Written by hand: four verbs need no parser, and the program is to stay small.
+//! The agent's command line. Written by hand: five verbs need no parser, and the program is to stay small.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{serve, sync};
+use super::{prepare, serve, sync};
 
 const USAGE: &str = "\
 vadev-agent runs inside containers that vadev makes.
 
   vadev-agent serve       answer as a stand-in for a service (configured by VADEV_* variables)
-  vadev-agent check [URL] exit 0 when the service in this container answers; for exec probes
+  vadev-agent check [URL] exit 0 when the service in this container answers (http://…, tcp://HOST:PORT); for probes
+  vadev-agent reach URL... ask each address and print what it answers, one JSON object a line
   vadev-agent run --listen ADDRESS --token-file FILE --state DIR --root PATH... [--wait-for-session SECONDS]
-                  -- COMMAND ARGUMENT...
+                  [--user UID:GID] -- COMMAND ARGUMENT...
                           run the container's command and keep its files in step with a workspace
   vadev-agent install DIR put this program into a folder
+  vadev-agent prepare DIR [UID:PATH]...
+                          put this program into a folder, and give volumes to the users who write to them
   vadev-agent --version
 ";
 
@@ -60,6 +63,17 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
             complete(serve::check(url, &|name| std::env::var(name).ok()))??;
             Ok(ExitCode::SUCCESS)
         }
+        "reach" => {
+            let urls = words.map(|word| word.to_string_lossy().into_owned()).collect();
+            for reached in complete(serve::reach(urls))? {
+                writeln!(
+                    std::io::stdout(),
+                    "{}",
+                    serde_json::to_string(&reached).map_err(std::io::Error::from)?
+                )?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         "run" => {
             let options = sync::Options::parse(words).map_err(Error::Usage)?;
             Ok(complete(sync::run(options))??.into())
@@ -70,6 +84,17 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
                 .ok_or_else(|| Error::Usage("install: into which folder?".into()))?;
             let program = sync::install(folder.as_ref())?;
             writeln!(std::io::stdout(), "{}", program.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "prepare" => {
+            let mut words = words.map(|word| word.to_string_lossy().into_owned());
+            let folder = words
+                .next()
+                .ok_or_else(|| Error::Usage("prepare: into which folder?".into()))?;
+            let owned: Result<Vec<_>, _> = words.map(|word| prepare::Owned::parse(&word)).collect();
+            for line in prepare::run(&folder, &owned.map_err(Error::Usage)?)? {
+                writeln!(std::io::stdout(), "{line}")?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         "--version" | "-V" => {

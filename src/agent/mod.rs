@@ -10,9 +10,15 @@ pub mod embedded;
 mod log;
 #[cfg(feature = "cli")]
 pub mod outgoing;
+mod prepare;
 pub mod protocol;
 #[cfg(feature = "cli")]
 pub mod remote;
 mod scram;
 pub mod serve;
 pub mod sync;
+
+#[cfg(feature = "cli")]
+pub(crate) use log::rfc3339;
+#[cfg(feature = "cli")]
+pub(crate) use scram::hmac_sha256;

@@ -89,6 +89,7 @@ impl Diagnose for Error {
 pub struct Remote {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     replies: mpsc::Receiver<Result<Reply, Error>>,
+    receiving: tokio::task::AbortHandle,
     events: Option<mpsc::UnboundedReceiver<Child>>,
     welcome: Welcome,
     broken: bool,
@@ -104,7 +105,7 @@ impl Remote {
         let (reader, writer): (ReadHalf<S>, WriteHalf<S>) = tokio::io::split(stream);
         let (reply_sender, replies) = mpsc::channel(8);
         let (event_sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(receive(reader, reply_sender, event_sender));
+        let receiving = tokio::spawn(receive(reader, reply_sender, event_sender)).abort_handle();
         let welcome = Welcome {
             protocol: VERSION,
             version: String::new(),
@@ -118,6 +119,7 @@ impl Remote {
         let mut remote = Self {
             writer,
             replies,
+            receiving,
             events: Some(events),
             welcome,
             broken: false,
@@ -324,6 +326,13 @@ impl Remote {
     fn give_up<T>(&mut self, error: Error) -> Result<T, Error> {
         self.broken = true;
         Err(error)
+    }
+}
+
+/// The half that reads would keep the connection open, and whoever listens to events waiting.
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.receiving.abort();
     }
 }
 

@@ -94,6 +94,12 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     hmac_with(&key_block(key), parts)
 }
 
+/// HMAC-SHA-256 (RFC 2104) of a message.
+#[cfg(feature = "cli")]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    hmac_with(&key_block(key), &[message])
+}
+
 fn key_block(key: &[u8]) -> [u8; 64] {
     let mut block = [0u8; 64];
     if key.len() > block.len() {

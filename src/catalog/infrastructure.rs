@@ -142,6 +142,9 @@ pub struct Workload {
     /// Ports of the container and of the Service.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// Where it tells Prometheus its figures; absent: it tells none, and only its container's CPU and memory are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// Configuration files: absolute path → content. Rendered into the config map `<name>-config`.
     #[serde(default)]
     pub files: IndexMap<String, String>,
@@ -174,6 +177,22 @@ pub struct Workload {
     /// Whether it needs the Kubernetes API (Prometheus): gives it a service account that may read pods, nodes and services.
     #[serde(default)]
     pub reads_cluster: bool,
+    /// What differs where there is no Kubernetes (`compose-equivalents/`). In files, `{{serviceTargets}}`
+    /// and `{{infrastructureTargets}}` are lists of Prometheus targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_kubernetes: Option<RecipeOverrides>,
+}
+
+/// An HTTP endpoint in Prometheus' text format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metrics {
+    /// Port.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Path.
+    #[serde(default = "metrics_path")]
+    pub path: String,
 }
 
 /// The images of a workload.
@@ -193,7 +212,7 @@ pub struct InfrastructureImage {
     pub with_recipe: Option<RecipeOverrides>,
 }
 
-/// Fields that replace the workload's own when the image was built from packages.
+/// Fields that replace the workload's own under a condition: an image built from packages, no Kubernetes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RecipeOverrides {
@@ -205,6 +224,8 @@ pub struct RecipeOverrides {
     pub env: IndexMap<String, String>,
     /// Added to `files`, replacing equal paths.
     pub files: IndexMap<String, String>,
+    /// Texts in files and what stands there instead.
+    pub replace: IndexMap<String, String>,
 }
 
 /// A port of a workload.
@@ -259,6 +280,10 @@ pub struct Heap {
     pub percent: u32,
     /// Never below.
     pub floor: Bytes,
+}
+
+fn metrics_path() -> String {
+    "/metrics".to_owned()
 }
 
 const fn one() -> u32 {

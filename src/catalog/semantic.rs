@@ -114,6 +114,7 @@ pub fn check_service<T>(
             problems.push(document.problem(&path, message, Some(format!("/{}", prefix.trim_matches('/')))));
         }
     }
+    problems.extend(check_prefixes_named(document, service, base));
     let scaling = &service.autoscaling;
     if scaling.min > scaling.max || scaling.min == 0 {
         let path = at(&[Key("autoscaling"), Key("min")]);
@@ -124,6 +125,37 @@ pub fn check_service<T>(
         problems.push(document.problem(&path, message, None));
     }
     problems.extend(check_figures(document, base, &service.resources, &service.floor));
+    problems
+}
+
+/// Rules about prefixes that the service has not would protect nothing.
+fn check_prefixes_named<T>(document: &Document<'_, T>, service: &Service, base: &[Step<'_>]) -> Vec<Problem> {
+    let access = &service.access;
+    let public = access.public.iter().enumerate();
+    let public = public.map(|(index, prefix)| (prefix, vec![Key("access"), Key("public"), Item(index)]));
+    let roles = access.roles.keys();
+    let roles = roles.map(|prefix| (prefix, vec![Key("access"), Key("roles"), Key(prefix)]));
+    let limits = service.traffic.rate_limits.keys();
+    let limits = limits.map(|prefix| (prefix, vec![Key("traffic"), Key("rateLimits"), Key(prefix)]));
+    let unknown = public.chain(roles).chain(limits);
+    let unknown = unknown.filter(|(prefix, _)| !service.prefixes.contains(prefix));
+    let mut problems: Vec<Problem> = unknown
+        .map(|(prefix, path)| {
+            let message = format!("`{prefix}` is none of the service's prefixes");
+            document.problem(
+                &[base, &path].concat(),
+                message,
+                Some(help(prefix, &service.prefixes)),
+            )
+        })
+        .collect();
+    for (index, prefix) in access.public.iter().enumerate() {
+        if access.roles.contains_key(prefix) {
+            let path = [base, &[Key("access"), Key("public"), Item(index)]].concat();
+            let message = format!("`{prefix}` is public and asks for roles");
+            problems.push(document.problem(&path, message, None));
+        }
+    }
     problems
 }
 

@@ -40,12 +40,21 @@ pub struct Service {
     /// Infrastructure systems it uses, by catalog name.
     #[serde(default)]
     pub stores: Vec<String>,
+    /// Whether it calls addresses outside the cluster, over https.
+    #[serde(default)]
+    pub internet: bool,
     /// Keys and production values of the config map `<name>-config`.
     #[serde(default)]
     pub config: IndexMap<String, String>,
     /// Keys of the Secret `<name>-secret`, and where a development value comes from.
     #[serde(default)]
     pub secrets: IndexMap<String, SecretSource>,
+    /// Who may use its API through the ingress gateway.
+    #[serde(default, skip_serializing_if = "Access::is_default")]
+    pub access: Access,
+    /// How long and how often others may ask it.
+    #[serde(default, skip_serializing_if = "Traffic::is_default")]
+    pub traffic: Traffic,
     /// HTTP probes.
     #[serde(default)]
     pub probes: Probes,
@@ -97,6 +106,57 @@ pub struct SecretSource {
     /// The infrastructure system whose generated password it is; absent: a random value of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+}
+
+/// Who may use a service's API through the ingress gateway. Without a word here every prefix needs a valid token, of
+/// whatever role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Access {
+    /// Prefixes of the service that need no token.
+    pub public: Vec<String>,
+    /// Prefix of the service → roles of which a token must have one.
+    pub roles: IndexMap<String, Vec<String>>,
+}
+
+impl Access {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How long and how often others may ask a service, where that is not what the mesh's policy says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Traffic {
+    /// Longest time an answer may take, all attempts together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_seconds: Option<u32>,
+    /// Attempts after the first one; 0 for what must not be asked twice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10))]
+    pub retries: Option<u32>,
+    /// Prefix of the service → how often it may be asked through one gateway replica.
+    pub rate_limits: IndexMap<String, RateLimit>,
+}
+
+impl Traffic {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// So many requests in so much time; a bucket that is full at the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimit {
+    /// Requests.
+    #[schemars(range(min = 1))]
+    pub requests: u32,
+    /// In this many seconds.
+    #[schemars(range(min = 1))]
+    pub per_seconds: u32,
 }
 
 /// The HTTP probes of a service. Times in seconds.

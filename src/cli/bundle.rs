@@ -26,8 +26,9 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Create {
+    // Not called `file`: that is the workspace's, by --file.
     /// The file to write
-    #[arg(value_name = "FILE")]
+    #[arg(id = "bundle", value_name = "FILE")]
     file: PathBuf,
     /// Only these, as `vadev supply list` names them
     #[arg(value_name = "NAME")]

@@ -18,6 +18,13 @@ pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
     beginning(typed, stems(embedded_files(), "/services/"))
 }
 
+/// Services and systems beginning with what was typed: what verbs that operate know by name.
+pub fn workloads(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let mut names = stems(embedded_files(), "/services/");
+    names.extend(stems(embedded_files(), "/infrastructure/"));
+    beginning(typed, names)
+}
+
 /// Services, systems and groups beginning with what was typed.
 pub fn components(typed: &OsStr) -> Vec<CompletionCandidate> {
     let groups = [
@@ -32,6 +39,14 @@ pub fn components(typed: &OsStr) -> Vec<CompletionCandidate> {
     names.extend(groups.iter().map(|group| group.name().to_owned()));
     names.extend(["services", "infrastructure"].map(str::to_owned));
     beginning(typed, names)
+}
+
+/// Backups in the folder where they are made by default.
+pub fn backups(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let entries = std::fs::read_dir("backups").into_iter().flatten();
+    let names = entries.filter_map(|entry| Some(format!("backups/{}", entry.ok()?.file_name().to_str()?)));
+    let ours = |name: &String| name.ends_with(".sql.gz") || name.ends_with(".rdb.gz");
+    beginning(typed, names.filter(ours).collect())
 }
 
 fn stems(files: Vec<NamedText>, folder: &str) -> Vec<String> {
@@ -68,6 +83,7 @@ mod tests {
     fn completes_what_the_catalog_has() {
         assert_eq!(names(&services(OsStr::new("agent"))), ["agent-engine"]);
         assert_eq!(services(OsStr::new("")).len(), 14);
+        assert_eq!(names(&workloads(OsStr::new("postg"))), ["postgres"]);
         assert_eq!(names(&components(OsStr::new("mes"))), ["messaging"]);
         assert!(names(&profiles(OsStr::new(""))).contains(&"dev"));
     }

@@ -20,7 +20,7 @@ struct Inner {
     globals: Globals,
     no_color: Option<String>,
     answers: Answers,
-    screen: OnceLock<Screen>,
+    screen: Arc<OnceLock<Screen>>,
     loaded: OnceLock<Loaded>,
 }
 
@@ -32,7 +32,19 @@ impl Context {
             globals,
             no_color: std::env::var("NO_COLOR").ok(),
             answers,
-            screen: OnceLock::new(),
+            screen: Arc::default(),
+            loaded: OnceLock::new(),
+        }))
+    }
+
+    /// The same run with the workspace read anew: for work that goes on when its files have changed.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(Arc::new(Inner {
+            globals: self.0.globals.clone(),
+            no_color: self.0.no_color.clone(),
+            answers: self.0.answers,
+            screen: Arc::clone(&self.0.screen),
             loaded: OnceLock::new(),
         }))
     }
@@ -127,6 +139,14 @@ impl Context {
         } else {
             Err(consent::declined())
         }
+    }
+
+    /// As [`Context::block_on`], for work that goes on until Ctrl+C: then it is `None`.
+    pub fn until_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Option<T>, Failure> {
+        runtime::until_interrupted(work)
     }
 
     /// Runs async work; Ctrl+C ends it cleanly, see [`runtime::block_on`].

@@ -1,29 +1,42 @@
 use clap::ArgAction;
 
+use super::backup::Folder;
 use super::output::OutputArgs;
 use super::{Context, Run};
-use crate::engine::{self, DownOptions};
+use crate::engine::{self, DownOptions, Platform};
 use crate::failure::Failure;
+use crate::operate::backup::{self, System};
 
 /// Remove what vadev made: the cluster, or less of it
 ///
 /// Says first what goes and what stays, and asks.
+// Each flag is one that a user may give.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev down                                        the cluster with everything in it\n  \
-    vadev down --keep-infra                           the applications only\n  \
+    vadev down --apps                                 the applications only\n  \
     vadev down --keep-cluster                         everything but the cluster, Istio and volumes\n  \
+    vadev down --all --backup                         everything with its data, backed up first\n  \
     vadev down --purge --yes                          the cluster and the state folder, without asking")]
 pub struct Down {
     /// Keep the cluster and Istio; remove what runs in it. Volumes stay
     #[arg(long, action = ArgAction::SetTrue)]
     keep_cluster: bool,
-    /// Keep the cluster, Istio and the infrastructure with its data; remove the applications
-    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "keep_cluster")]
-    keep_infra: bool,
-    /// Remove the state folder with the development secrets too
-    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["keep_cluster", "keep_infra"])]
+    /// Remove the applications; keep the cluster, Istio and the infrastructure with its data
+    #[arg(long, visible_alias = "keep-infra", action = ArgAction::SetTrue, conflicts_with = "keep_cluster")]
+    apps: bool,
+    /// Remove everything that runs in the cluster, with namespaces, volumes and data; keep the cluster and Istio
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["keep_cluster", "apps"])]
+    all: bool,
+    /// Remove everything: Istio, namespaces, definitions, volumes, the cluster, the state folder with its secrets
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["keep_cluster", "apps", "all"])]
     purge: bool,
+    /// Back the databases up first where their data would go
+    #[arg(long, action = ArgAction::SetTrue)]
+    backup: bool,
+    #[command(flatten)]
+    folder: Folder,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -31,10 +44,13 @@ pub struct Down {
 impl Run for Down {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
-        let options = match (self.keep_cluster, self.keep_infra, self.purge) {
+        let options = match (self.keep_cluster, self.apps, self.all, self.purge) {
             (true, ..) => DownOptions::KeepCluster,
-            (_, true, _) => DownOptions::KeepInfra,
+            (_, true, ..) => DownOptions::KeepInfra,
+            (.., true, _) => DownOptions::All,
             (.., true) => DownOptions::Purge,
+            // The cluster itself is somebody else's.
+            _ if platform.options.place.existing().is_some() => DownOptions::KeepCluster,
             _ => DownOptions::Cluster,
         };
         let report = context.block_on(async {
@@ -56,6 +72,12 @@ impl Run for Down {
                     count(extent.goes.len()),
                     platform.cluster_name()
                 ))?;
+                if matches!(
+                    options,
+                    DownOptions::Cluster | DownOptions::All | DownOptions::Purge
+                ) {
+                    self.offer_backup(context, &platform).await?;
+                }
             }
             engine::down(&platform, options).await
         })?;
@@ -75,6 +97,41 @@ impl Run for Down {
 
     fn machine_readable(&self) -> bool {
         self.output.output.machine_readable()
+    }
+}
+
+impl Down {
+    /// Backs up what would be lost, where that is wanted and something is there to be backed up.
+    async fn offer_backup(&self, context: &Context, platform: &Platform) -> Result<(), Failure> {
+        let site = match context.site_of(platform).await {
+            Ok(site) => site,
+            // What was asked for and can't be had is no reason to go on and lose the data.
+            Err(error) if self.backup => return Err(error),
+            Err(error) => {
+                let reporter = context.reporter();
+                reporter.note(format!("no backup can be offered: {error}"));
+                return Ok(());
+            }
+        };
+        let deployed = site.workloads().await?;
+        let is_there = |system: &System| {
+            let mut ready = deployed.iter().filter(|one| one.ready() > 0);
+            ready.any(|one| one.name() == system.name())
+        };
+        let systems: Vec<System> = System::ALL.into_iter().filter(is_there).collect();
+        let names: Vec<&str> = systems.iter().map(|system| system.name()).collect();
+        // `--yes` agrees to removing, which is what was asked for; it asks for nothing more.
+        let wanted = self.backup
+            || (!context.globals().yes
+                && !systems.is_empty()
+                && context.consent(&format!("Back up {} first?", names.join(" and ")))?);
+        if wanted {
+            let folder = self.folder.shelf(context)?;
+            for done in backup::create(&site, &folder, &systems).await? {
+                context.reporter().note(format!("backed up to {}", done.file));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -29,6 +29,25 @@ pub struct Globals {
         add = ArgValueCompleter::new(complete::profiles)
     )]
     pub profile: Option<String>,
+    /// Use this cluster of your kubeconfig instead of one that vadev makes
+    #[arg(
+        long,
+        global = true,
+        env = "VADEV_CONTEXT",
+        hide_env = true,
+        value_name = "NAME"
+    )]
+    pub context: Option<String>,
+    /// With --context: put this before the namespaces, so that several people share the cluster
+    #[arg(
+        long,
+        global = true,
+        env = "VADEV_NAMESPACE_PREFIX",
+        hide_env = true,
+        value_name = "PREFIX",
+        value_parser = super::place::prefix
+    )]
+    pub namespace_prefix: Option<String>,
     /// Answer every question with yes
     #[arg(
         short, long, global = true, env = "VADEV_YES", hide_env = true,

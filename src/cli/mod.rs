@@ -6,12 +6,19 @@
 mod complete;
 mod consent;
 mod context;
+mod developing;
+mod following;
 mod globals;
+mod matrix;
 mod output;
+mod overrides;
+mod place;
 mod platform;
 mod ports;
+mod promotion;
 mod runtime;
 mod selecting;
+mod site;
 mod timeout;
 mod workspace;
 
@@ -81,13 +88,46 @@ macro_rules! verbs {
 // In the order of the help.
 verbs! {
     up::Up,
+    dev::Dev,
+    watch::Watch,
+    reload::Reload,
     status::Status,
     verify::Verify,
+    logs::Logs,
+    describe::Describe,
+    exec::Exec,
+    top::Top,
+    events::Events,
+    restart::Restart,
+    rollout::Rollout,
+    upgrade::Upgrade,
+    scale::Scale,
+    hpa::Hpa,
+    config::Config,
+    secret::Secret,
+    dashboard::Dashboard,
+    query::Query,
+    analyze::Analyze,
+    proxy_config::ProxyConfig,
+    proxy_status::ProxyStatus,
+    check::Check,
+    audit_log::AuditLog,
+    tls::Tls,
+    netpol::Netpol,
+    pause::Pause,
+    resume::Resume,
+    token::Token,
+    backup::Backup,
+    restore::Restore,
     down::Down,
+    load::Load,
     doctor::Doctor,
+    init::Init,
     render::Render,
+    promote::Promote,
     supply::Supply,
     bundle::Bundle,
+    compose::Compose,
     profile::Profile,
     schema::Schema,
     completions::Completions,
@@ -117,7 +157,11 @@ pub fn main() -> ExitCode {
             };
             // Where stderr is gone too, the exit code still tells.
             drop(std::io::stderr().write_all(text.as_bytes()));
-            ExitCode::from(failure.family().exit_code())
+            ExitCode::from(
+                failure
+                    .exit_code()
+                    .unwrap_or_else(|| failure.family().exit_code()),
+            )
         }
     }
 }

@@ -70,8 +70,13 @@ fn unserialisable(error: &dyn std::error::Error) -> Failure {
 
 /// Writes to stdout. A reader that has gone away (`vadev status | head`) wants no more, which is not a failure.
 pub fn write(text: &str) -> Result<(), Failure> {
+    write_bytes(text.as_bytes())
+}
+
+/// As [`write`], for what need not be text.
+pub fn write_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Plain::new(
             Family::Internal,
             format!("cannot write to stdout: {error}"),

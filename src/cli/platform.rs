@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Context;
+use super::place::Elsewhere;
 use super::ports::Ports;
-use crate::engine::{Platform, PlatformOptions};
+use super::workspace::Loaded;
+use crate::cluster::user_kubeconfig;
+use crate::engine::{Place, Platform, PlatformOptions};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Selection, resolve};
 use crate::supply::{ImageSource, Options, Supply, machine};
@@ -56,6 +59,12 @@ impl Context {
     }
 }
 
+/// The file that kubectl would write to; `None` for a user without a home.
+fn kubeconfig() -> Option<PathBuf> {
+    let home = etcetera::home_dir().ok()?;
+    Some(user_kubeconfig(std::env::var_os("KUBECONFIG").as_deref(), &home))
+}
+
 /// A platform, as the flags of a verb describe it.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -67,6 +76,8 @@ pub struct Wanted {
     pub ports: Ports,
     /// Nodes of a cluster that has to be made.
     pub nodes: Option<u32>,
+    /// For a cluster that is not vadev's own.
+    pub elsewhere: Elsewhere,
     /// Without `-p`, take the profile that `up` took last: for verbs that look at what runs.
     pub deployed: bool,
 }
@@ -74,29 +85,44 @@ pub struct Wanted {
 impl Context {
     /// The platform of this workspace. Touches neither Docker nor a cluster, and writes nothing.
     pub fn platform(&self, wanted: &Wanted) -> Result<Platform, Failure> {
-        let loaded = self.loaded()?;
-        let state = loaded.state();
+        self.platform_of(self.loaded()?, wanted)
+    }
+
+    /// As [`Context::platform`], of a workspace that is not written yet.
+    pub fn platform_of(&self, loaded: &Loaded, wanted: &Wanted) -> Result<Platform, Failure> {
+        let place = self.place(&wanted.elsewhere, &loaded.workspace.name)?;
+        let state = self.state_of(&place, &loaded.state());
         let shape = wanted.ports.shape(wanted.nodes, &state)?;
         // A profile that is gone since then says nothing.
         let last = shape
             .profile
             .as_deref()
             .filter(|last| wanted.deployed && loaded.profiles.contains_key(*last));
-        let profile = self.profile(last.filter(|_| self.globals().profile.is_none()))?;
-        let host = machine::of_host();
-        let stack = resolve(
+        let asked = self.globals().profile.as_deref();
+        let profile = loaded.profile(last.filter(|_| asked.is_none()).or(asked))?;
+        // Another cluster's size is asked of it where something is brought to it.
+        let host = match place {
+            Place::Own => machine::of_host(),
+            Place::Existing(_) => None,
+        };
+        let mut stack = resolve(
             &loaded.catalog,
             profile,
             &loaded.workspace,
             &wanted.selection,
             host,
         )?;
+        if let Some(prefix) = &self.globals().namespace_prefix {
+            stack.prefix(prefix);
+        }
         let options = PlatformOptions {
             stack,
             state,
             http_port: shape.http_port,
             https_port: shape.https_port,
             nodes: shape.nodes,
+            kubeconfig: kubeconfig(),
+            place,
         };
         Ok(Platform::new(
             options,

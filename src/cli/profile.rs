@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::output::{Format, OutputArgs};
 use super::{Context, Run};
-use crate::catalog::service::Amount;
+use crate::catalog::service::{Amount, Resources};
 use crate::failure::Failure;
 use crate::profile::stack::{Figure, Stack};
 use crate::profile::{Capacity, Profile as Definition, Selection, resolve};
@@ -229,7 +229,7 @@ fn figures(figures: &[Figure]) -> Table {
 #[derive(Debug, PartialEq, Serialize)]
 struct Change {
     component: String,
-    field: &'static str,
+    field: String,
     from: String,
     to: String,
 }
@@ -243,7 +243,7 @@ fn difference(context: &Context, diff: &Diff) -> Result<(), Failure> {
         for change in &changes {
             table.row([
                 change.component.clone(),
-                change.field.to_owned(),
+                change.field.clone(),
                 change.from.clone(),
                 change.to.clone(),
             ]);
@@ -253,33 +253,55 @@ fn difference(context: &Context, diff: &Diff) -> Result<(), Failure> {
     context.print(&diff.output.output.text(&changes, table)?)
 }
 
-type Facts = Vec<(String, [(&'static str, String); 5])>;
+type Fields = Vec<(String, String)>;
+type Facts = Vec<(String, Fields)>;
 
-/// What is compared: presence, replicas and resources of each workload and service.
+/// What is compared: presence, replicas, resources, heaps and volumes of each workload and service, and of the mesh.
 fn facts(stack: &Stack) -> Facts {
     let systems = stack.infrastructure.iter().flat_map(|system| &system.sizes);
-    let systems = systems.map(|(name, size)| (name.clone(), size.replicas, size.resources));
-    let services = stack
-        .services
-        .iter()
-        .map(|one| (one.service.name.clone(), one.replicas, one.resources));
-    let all = systems.chain(services).map(|(name, replicas, resources)| {
-        let fields = [
-            ("replicas", replicas.to_string()),
-            ("requests.cpu", resources.requests.cpu.to_string()),
-            ("requests.memory", mebibytes(resources.requests)),
-            ("limits.cpu", resources.limits.cpu.to_string()),
-            ("limits.memory", mebibytes(resources.limits)),
-        ];
-        (name, fields)
+    let systems = systems.map(|(name, size)| {
+        let mut fields = fields("", Some(size.replicas), &size.resources);
+        fields.extend(size.heap_mib.map(|mib| ("heap".to_owned(), format!("{mib} MiB"))));
+        let volumes = size.volumes.iter();
+        fields.extend(volumes.map(|(volume, bytes)| (format!("volume {volume}"), bytes.to_string())));
+        (name.clone(), fields)
     });
-    all.collect()
+    let services = stack.services.iter().map(|one| {
+        (
+            one.service.name.clone(),
+            fields("", Some(one.replicas), &one.resources),
+        )
+    });
+    let mesh = stack.mesh.iter().map(|mesh| {
+        let parts = [
+            fields("pilot ", Some(mesh.pilot_replicas), &mesh.pilot),
+            fields("gateway ", Some(mesh.gateway_replicas), &mesh.gateway),
+            fields("sidecar ", None, &mesh.sidecar),
+        ];
+        ("mesh".to_owned(), parts.concat())
+    });
+    systems.chain(services).chain(mesh).collect()
+}
+
+fn fields(prefix: &str, replicas: Option<u32>, resources: &Resources) -> Fields {
+    let sizes = [
+        ("requests.cpu", resources.requests.cpu.to_string()),
+        ("requests.memory", mebibytes(resources.requests)),
+        ("limits.cpu", resources.limits.cpu.to_string()),
+        ("limits.memory", mebibytes(resources.limits)),
+    ];
+    replicas
+        .map(|count| ("replicas", count.to_string()))
+        .into_iter()
+        .chain(sizes)
+        .map(|(field, value)| (format!("{prefix}{field}"), value))
+        .collect()
 }
 
 fn changes(from: &Facts, to: &Facts) -> Vec<Change> {
     let present = |component: &str, from: &str, to: &str| Change {
         component: component.to_owned(),
-        field: "present",
+        field: "present".to_owned(),
         from: from.to_owned(),
         to: to.to_owned(),
     };
@@ -289,13 +311,25 @@ fn changes(from: &Facts, to: &Facts) -> Vec<Change> {
             changes.push(present(name, "yes", "no"));
             continue;
         };
-        let pairs = before.iter().zip(after).filter(|(before, after)| before != after);
-        changes.extend(pairs.map(|((field, from), (_, to))| Change {
-            component: name.clone(),
-            field,
-            from: from.clone(),
-            to: to.clone(),
-        }));
+        let value = |fields: &Fields, field: &str| {
+            let found = fields.iter().find(|(other, _)| other == field);
+            found.map_or_else(|| "none".to_owned(), |(_, value)| value.clone())
+        };
+        let only_after = after
+            .iter()
+            .filter(|(field, _)| !before.iter().any(|(other, _)| other == field));
+        for (field, _) in before.iter().chain(only_after) {
+            let (from, to) = (value(before, field), value(after, field));
+            if from != to {
+                let (component, field) = (name.clone(), field.clone());
+                changes.push(Change {
+                    component,
+                    field,
+                    from,
+                    to,
+                });
+            }
+        }
     }
     let added = to
         .iter()
@@ -312,30 +346,32 @@ fn mebibytes(amount: Amount) -> String {
 mod tests {
     use super::*;
 
-    fn fact(name: &str, replicas: &str) -> (String, [(&'static str, String); 5]) {
-        let same = |field| (field, "1".to_owned());
-        (
-            name.to_owned(),
-            [
-                ("replicas", replicas.to_owned()),
-                same("a"),
-                same("b"),
-                same("c"),
-                same("d"),
-            ],
-        )
+    fn fact(name: &str, fields: &[(&str, &str)]) -> (String, Fields) {
+        let owned = |(field, value): &(&str, &str)| ((*field).to_owned(), (*value).to_owned());
+        (name.to_owned(), fields.iter().map(owned).collect())
     }
 
     #[test]
     fn differences_are_named_once() {
         let changes = changes(
-            &vec![fact("a", "1"), fact("b", "1")],
-            &vec![fact("b", "2"), fact("c", "1")],
+            &vec![fact("a", &[]), fact("b", &[("replicas", "1"), ("cpu", "1")])],
+            &vec![
+                fact("b", &[("replicas", "2"), ("cpu", "1"), ("heap", "3")]),
+                fact("c", &[]),
+            ],
         );
         let told: Vec<_> = changes
             .iter()
             .map(|c| format!("{} {} {} {}", c.component, c.field, c.from, c.to))
             .collect();
-        assert_eq!(told, ["a present yes no", "b replicas 1 2", "c present no yes"]);
+        assert_eq!(
+            told,
+            [
+                "a present yes no",
+                "b replicas 1 2",
+                "b heap none 3",
+                "c present no yes"
+            ]
+        );
     }
 }

@@ -2,19 +2,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
-
 use super::selecting::Selecting;
 use super::{Context, Run, output};
+use crate::engine::{TokenKey, mesh_setting};
 use crate::failure::{Failure, Family, Plain};
-use crate::profile::{Stack, resolve};
-use crate::render::{DeployedImage, Object, Origin, Setting, objects, yaml};
+use crate::profile::resolve;
+use crate::render::{Object, Origin, Setting, objects, official, yaml};
 use crate::supply::machine;
 
 /// Print the Kubernetes and Istio objects of a profile, without a cluster
 ///
 /// Images are named as their registries have them, and Secrets hold no values: `up` chooses the images that can be had
-/// here, and makes development passwords of its own.
+/// here, and makes development passwords and a key for tokens of its own. Before the first `up` or `vadev token` there is
+/// no such key, and the rendered mesh lets nothing but public paths in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev render > platform.yaml\n  \
@@ -61,7 +61,12 @@ impl Run for Render {
         )?;
         let setting = Setting {
             images: official(&stack),
-            secrets: IndexMap::new(),
+            mesh: mesh_setting(
+                &stack,
+                TokenKey::load(&loaded.state())?.as_ref(),
+                Some(Origin::Registry),
+            ),
+            ..Setting::default()
         };
         let objects = objects(&stack, &setting);
         match (&self.out, self.output) {
@@ -80,35 +85,6 @@ impl Run for Render {
     fn machine_readable(&self) -> bool {
         self.output == Format::Json
     }
-}
-
-/// Every image as its registry names it: what a rendering can say without looking at a machine.
-fn official(stack: &Stack) -> IndexMap<String, DeployedImage> {
-    let mut images = IndexMap::new();
-    let mut add = |name: &str, reference: String| {
-        images.insert(
-            name.to_owned(),
-            DeployedImage {
-                reference,
-                origin: Origin::Registry,
-            },
-        );
-    };
-    for system in &stack.infrastructure {
-        for workload in &system.infrastructure.workloads {
-            let chosen = system
-                .images
-                .get(&workload.name)
-                .unwrap_or(&workload.image.official);
-            add(&workload.name, chosen.clone());
-        }
-    }
-    for sized in &stack.services {
-        let image = &sized.service.image;
-        let catalog = || format!("{}:{}", image.repository, image.version);
-        add(&sized.service.name, sized.image.clone().unwrap_or_else(catalog));
-    }
-    images
 }
 
 /// Writes one file a component and gives their number. Files of other names in the folder are left alone.

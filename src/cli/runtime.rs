@@ -16,6 +16,11 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Runs a verb's work to its end or to the first Ctrl+C, which drops the work and with it the programs it runs. The second
 /// Ctrl+C ends the process at once.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    until_interrupted(work)?.ok_or_else(interrupted)
+}
+
+/// As [`block_on`], for work whose usual end is Ctrl+C: that is `None` and no failure.
+pub fn until_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<Option<T>, Failure> {
     // One TLS implementation for every client in the process; a second call would find it installed, which is as good.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let runtime = Builder::new_multi_thread()
@@ -25,8 +30,8 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, 
     let result = runtime.block_on(async {
         let mut interrupts = watch(&runtime).map_err(|error| unstartable(&error))?;
         tokio::select! {
-            result = work => result,
-            _ = interrupts.recv() => Err(interrupted()),
+            result = work => result.map(Some),
+            _ = interrupts.recv() => Ok(None),
         }
     });
     runtime.shutdown_timeout(LINGER);

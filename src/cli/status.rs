@@ -4,8 +4,9 @@ use clap::ArgAction;
 
 use super::output::OutputArgs;
 use super::{Context, Run};
-use crate::engine::{self, Platform, StatusReport};
+use crate::engine::{self, StatusReport};
 use crate::failure::Failure;
+use crate::k8s::{Scope, View};
 use crate::report::{Palette, Table};
 
 /// Show what is deployed: ready or not, version, where each image came from, restarts, address
@@ -15,10 +16,10 @@ use crate::report::{Palette, Table};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev status\n  \
-    vadev status -w                                   again every two seconds, until Ctrl+C\n  \
+    vadev status -w                                   live, until Ctrl+C\n  \
     vadev status -o json | jq '.components[] | select(.ready < .replicas)'")]
 pub struct Status {
-    /// Show it again every two seconds
+    /// Show it again whenever something changes
     #[arg(short, long, action = ArgAction::SetTrue)]
     watch: bool,
     #[command(flatten)]
@@ -32,8 +33,11 @@ impl Run for Status {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
         context.block_on(async {
+            let cluster = platform.reach(ANSWER).await?;
+            let view = self.watch.then(|| View::open(&cluster, &Scope::Cluster));
+            let mut pulse = view.as_ref().map(View::pulse);
             loop {
-                let report = read(&platform).await?;
+                let report = engine::status(&platform, &cluster).await?;
                 let palette = context.stdout_palette();
                 if self.watch && palette != Palette::new(false) {
                     // Home and clear: a terminal shows one picture that changes.
@@ -45,10 +49,10 @@ impl Run for Status {
                         .output
                         .text(&report, |wide| table(&report, wide, palette))?,
                 )?;
-                if !self.watch {
-                    return Ok(());
-                }
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                let Some(pulse) = &mut pulse else { return Ok(()) };
+                // At most twice a second while much happens, and now and then for the ages.
+                drop(tokio::time::timeout(Duration::from_secs(10), pulse.changed()).await);
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
         })
     }
@@ -58,19 +62,14 @@ impl Run for Status {
     }
 }
 
-async fn read(platform: &Platform) -> Result<StatusReport, Failure> {
-    let cluster = platform.running(ANSWER).await?;
-    engine::status(platform, &cluster).await
-}
-
 /// The report as a table, then what is left out.
 pub fn table(report: &StatusReport, wide: bool, palette: Palette) -> String {
     let mut table = if wide {
         Table::new([
-            "name", "ready", "version", "source", "restarts", "since", "url", "image",
+            "name", "ready", "version", "source", "restarts", "age", "since", "url", "image",
         ])
     } else {
-        Table::new(["name", "ready", "version", "source", "restarts", "url"])
+        Table::new(["name", "ready", "version", "source", "restarts", "age", "url"])
     };
     for one in &report.components {
         let ready = format!("{}/{}", one.ready, one.replicas);
@@ -89,7 +88,12 @@ pub fn table(report: &StatusReport, wide: bool, palette: Palette) -> String {
             ready,
             one.version.clone(),
             source,
-            one.restarts.to_string(),
+            if one.restarts > 0 {
+                palette.yellow(&one.restarts.to_string())
+            } else {
+                "0".to_owned()
+            },
+            one.age.clone(),
         ];
         if wide {
             cells.push(one.since.clone());

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How long a verb without the flag waits for one thing.
+pub const DEFAULT: Duration = Duration::from_mins(1);
+
 /// Reads `90s`, `10m`, `1h` or a plain number of seconds.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];

@@ -1,13 +1,16 @@
 use std::time::Duration;
 
 use clap::ArgAction;
+use clap::builder::FalseyValueParser;
 
 use super::output::OutputArgs;
+use super::place::Elsewhere;
 use super::platform::{Sources, Wanted};
 use super::ports::{Ports, Shape};
 use super::selecting::Selecting;
 use super::{Context, Run, status, timeout, verify};
-use crate::engine::{self, Goal, Platform, UpOptions, UpReport};
+use crate::engine::develop::Develop;
+use crate::engine::{self, Existing, Goal, Platform, UpOptions, UpReport};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Capacity, Selection, resolve};
 use crate::report::{Palette, text};
@@ -34,6 +37,8 @@ pub struct Up {
     sources: Sources,
     #[command(flatten)]
     ports: Ports,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Nodes of a cluster that has to be made; default: 1, or what the cluster has
     #[arg(long, value_name = "COUNT", env = "VADEV_NODES", hide_env = true,
           value_parser = clap::value_parser!(u32).range(1..=9), help_heading = "Cluster")]
@@ -50,26 +55,26 @@ pub struct Up {
     /// Do not wait until workloads are ready, and do not verify
     #[arg(long, action = ArgAction::SetTrue, overrides_with = "wait")]
     no_wait: bool,
+    /// Make the cluster's context the current one for kubectl and its like; by default the current one stays
+    #[arg(long, action = ArgAction::SetTrue, env = "VADEV_USE_CONTEXT", hide_env = true,
+          value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    use_context: bool,
     /// Longest wait for one thing, for instance 90s or 10m
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = timeout::parse,
           env = "VADEV_TIMEOUT", hide_env = true)]
     timeout: Duration,
     #[command(flatten)]
     output: OutputArgs,
+    /// Without `-p`, the profile that runs: for verbs that go on with it.
+    #[arg(skip)]
+    deployed: bool,
 }
 
 impl Run for Up {
     fn run(self, context: &Context) -> Result<(), Failure> {
-        let wanted = Wanted {
-            selection: self.selecting.selection(),
-            sources: self.sources.clone(),
-            ports: self.ports,
-            nodes: self.nodes,
-            deployed: self.verify_only,
-        };
-        let platform = context.platform(&wanted)?;
+        let platform = self.platform(context)?;
         check_capacity(context, &platform)?;
-        let report = context.block_on(self.carry_out(context, &platform))?;
+        let report = context.block_on(self.carry_out(context, &platform, Develop::new()))?;
         let palette = context.stdout_palette();
         context.print(
             &self
@@ -86,6 +91,48 @@ impl Run for Up {
 }
 
 impl Up {
+    /// An `up` that another verb begins with.
+    pub(super) fn of(selecting: Selecting, sources: Sources, ports: Ports, timeout: Duration) -> Self {
+        Self {
+            selecting,
+            sources,
+            ports,
+            elsewhere: Elsewhere::default(),
+            nodes: None,
+            verify_only: false,
+            dry_run: false,
+            wait: true,
+            no_wait: false,
+            use_context: false,
+            timeout,
+            output: OutputArgs::default(),
+            deployed: false,
+        }
+    }
+
+    /// The same for services of a platform that runs, and for nothing beside them.
+    pub(super) fn beside(services: Vec<String>, timeout: Duration) -> Self {
+        let selecting = Selecting {
+            only: services,
+            skip_istio: true,
+            ..Selecting::default()
+        };
+        let up = Self::of(selecting, Sources::default(), Ports::default(), timeout);
+        Self { deployed: true, ..up }
+    }
+
+    /// The platform that these flags mean.
+    pub(super) fn platform(&self, context: &Context) -> Result<Platform, Failure> {
+        context.platform(&Wanted {
+            selection: self.selecting.selection(),
+            sources: self.sources.clone(),
+            ports: self.ports,
+            nodes: self.nodes,
+            elsewhere: self.elsewhere.clone(),
+            deployed: self.verify_only || self.deployed,
+        })
+    }
+
     /// The flags exclude each other, but for `--dry-run --no-wait`, where planning comes first.
     fn goal(&self) -> Goal {
         match (self.dry_run, self.verify_only, self.no_wait) {
@@ -96,11 +143,18 @@ impl Up {
         }
     }
 
-    async fn carry_out(&self, context: &Context, platform: &Platform) -> Result<UpReport, Failure> {
+    pub(super) async fn carry_out(
+        &self,
+        context: &Context,
+        platform: &Platform,
+        develop: Develop,
+    ) -> Result<UpReport, Failure> {
         let options = UpOptions {
             timeout: self.timeout,
             goal: self.goal(),
             skip_istio: self.selecting.skip_istio,
+            use_context: self.use_context,
+            develop,
         };
         if !self.dry_run && !self.verify_only {
             let consent = |question: &str| context.agrees(question);
@@ -113,9 +167,50 @@ impl Up {
                 }
             };
             context.loaded()?.make_state()?;
-            self.check_ports(platform).await?;
+            if let Some(existing) = platform.options.place.existing() {
+                self.agreed(context, platform, existing).await?;
+            } else {
+                self.check_ports(platform).await?;
+            }
         }
         engine::up(platform, &options).await
+    }
+
+    /// Nothing is brought to a cluster that vadev did not make before a person has seen which one it is.
+    async fn agreed(
+        &self,
+        context: &Context,
+        platform: &Platform,
+        existing: &Existing,
+    ) -> Result<(), Failure> {
+        let cluster = platform.connect(self.timeout).await?;
+        let there = engine::status(platform, &cluster).await?;
+        if there.components.is_empty() {
+            let capacity = Capacity::of(platform.stack(), engine::free(&cluster).await?, true);
+            capacity.check(&platform.stack().profile, &[])?;
+        }
+        let namespaces = &platform.stack().namespaces;
+        context.insist(&format!(
+            "Bring the profile {} to the cluster {} at {}, into the namespaces {} and {}?",
+            platform.stack().profile,
+            existing.target.context,
+            cluster.server(),
+            namespaces.apps,
+            namespaces.infra
+        ))?;
+        let state = &platform.options.state;
+        std::fs::create_dir_all(state).map_err(|error| {
+            Plain::new(
+                Family::Environment,
+                format!("can't make {}: {error}", state.display()),
+            )
+        })?;
+        let profile = Some(platform.stack().profile.clone());
+        Shape {
+            profile,
+            ..Shape::default()
+        }
+        .remember(state)
     }
 
     /// The ports are fixed when the cluster is made; before that, whoever holds one is named.
@@ -155,8 +250,8 @@ impl Up {
 }
 
 /// Refuses what this machine cannot hold, before anything is started.
-fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure> {
-    let Some(host) = machine::of_host() else {
+pub fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure> {
+    let Some(host) = machine::of_host().filter(|_| platform.options.place.existing().is_none()) else {
         return Ok(());
     };
     let loaded = context.loaded()?;
@@ -202,6 +297,10 @@ fn told(report: &UpReport, dry_run: bool, palette: Palette) -> String {
     if let Some(url) = report.urls.first() {
         lines.push(format!("Look at {}", palette.cyan(url)));
     }
+    lines.push(format!(
+        "kubectl and its like find it as context {}",
+        report.context
+    ));
     lines.push("Next: vadev status, vadev verify, vadev down".to_owned());
     table.unwrap_or_default() + &lines.join("\n") + "\n"
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::output::OutputArgs;
-use super::{Context, Run, timeout};
-use crate::engine::{self, VerifyReport};
+use super::{Context, Run, matrix, timeout};
+use crate::engine::{self, Platform, VerifyReport};
 use crate::failure::{Failure, Family, Plain};
 use crate::report::{Palette, Table};
 
@@ -10,12 +10,18 @@ use crate::report::{Palette, Table};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev verify\n  \
-    vadev verify -o json | jq '.checks[] | select(.ok | not)'")]
+    vadev verify -o json | jq '.checks[] | select(.ok | not)'\n  \
+    vadev verify --mesh                               who reaches whom, expected and measured\n  \
+    vadev verify --mesh -o wide                       the same, one line a pair")]
 pub struct Verify {
     /// How long an answer may be waited for
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout::parse,
           env = "VADEV_TIMEOUT", hide_env = true)]
     timeout: Duration,
+    /// Measure the connectivity matrix of the mesh instead: for each pair of services, what the catalog says and what a
+    /// request from inside the caller's pod comes to
+    #[arg(long)]
+    mesh: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -23,6 +29,9 @@ pub struct Verify {
 impl Run for Verify {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
+        if self.mesh {
+            return self.matrix(context, &platform);
+        }
         let report = context.block_on(async {
             let cluster = platform.running(self.timeout).await?;
             engine::verify_now(&platform, &cluster, self.timeout).await
@@ -39,6 +48,22 @@ impl Run for Verify {
 
     fn machine_readable(&self) -> bool {
         self.output.output.machine_readable()
+    }
+}
+
+impl Verify {
+    fn matrix(self, context: &Context, platform: &Platform) -> Result<(), Failure> {
+        let report = context.block_on(async {
+            let cluster = platform.running(self.timeout).await?;
+            engine::matrix(platform, &cluster).await
+        })?;
+        let palette = context.stdout_palette();
+        let text = self
+            .output
+            .output
+            .text(&report, |wide| matrix::table(&report, wide, palette))?;
+        context.print(&text)?;
+        matrix::failed(&report)
     }
 }
 

@@ -22,12 +22,18 @@ const DEFAULT_PROFILE: &str = "dev";
 pub struct Loaded {
     /// The folder that relative paths in the workspace file start from.
     pub root: PathBuf,
+    /// The workspace file, whether it is there or not.
+    pub file: PathBuf,
+    /// The workspace file's text; `None` where there is no file.
+    pub text: Option<String>,
     /// The workspace file's content, or every default.
     pub workspace: Workspace,
     /// Built in, with the workspace's own files over it.
     pub catalog: Catalog,
     /// Built in, with the workspace's own files over them.
     pub profiles: IndexMap<String, Profile>,
+    /// The files that all of this was read from; the workspace file also where there is none yet.
+    pub files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -44,13 +50,26 @@ impl Loaded {
         let Some(file) = found else {
             let repository = start.ancestors().find(|folder| folder.join(".git").exists());
             let root = repository.unwrap_or(start).to_owned();
-            return Self::assemble(root, &Sources::default());
+            let file = root.join(FILE);
+            return Self::assemble(root, file.clone(), &Sources::default(), vec![file]);
         };
-        let root = file.parent().unwrap_or(start).to_owned();
-        let mut sources = Sources::default();
         let text = text_of(&file)?;
+        Self::read(file, text)
+    }
+
+    /// As it would be with this text in its file; nothing is written.
+    pub fn with_text(&self, text: &str) -> Result<Self, Failure> {
+        let shown = self.file.display().to_string();
+        Self::read(self.file.clone(), (shown, text.to_owned()))
+    }
+
+    fn read(file: PathBuf, text: NamedText) -> Result<Self, Failure> {
+        let root = file.parent().unwrap_or(Path::new(".")).to_owned();
+        let mut sources = Sources::default();
+        let mut files = vec![file.clone()];
         let workspace = read_workspace(&text)?;
         for path in &workspace.extra_service_files {
+            files.push(root.join(path));
             sources.extra_services.push(text_of(&root.join(path))?);
         }
         if let Some(folder) = &workspace.catalog {
@@ -59,18 +78,28 @@ impl Loaded {
                 sources.catalog.extend(yaml_files(&folder.join(part))?);
             }
             sources.profiles = yaml_files(&folder.join("profiles"))?;
+            let read = sources.catalog.iter().chain(&sources.profiles);
+            files.extend(read.map(|(path, _)| PathBuf::from(path)));
         }
         sources.workspace = Some(text);
-        Self::assemble(root, &sources)
+        Self::assemble(root, file, &sources, files)
     }
 
-    fn assemble(root: PathBuf, sources: &Sources) -> Result<Self, Failure> {
+    fn assemble(
+        root: PathBuf,
+        file: PathBuf,
+        sources: &Sources,
+        files: Vec<PathBuf>,
+    ) -> Result<Self, Failure> {
         let loaded = load_all(sources, &name_of(&root))?;
         Ok(Self {
             root,
+            file,
+            text: sources.workspace.as_ref().map(|(_, text)| text.clone()),
             workspace: loaded.workspace,
             catalog: loaded.catalog,
             profiles: loaded.profiles,
+            files,
         })
     }
 
@@ -128,7 +157,7 @@ fn name_of(folder: &Path) -> String {
 }
 
 /// A file's path as it is shown, and its text.
-fn text_of(file: &Path) -> Result<NamedText, Failure> {
+pub fn text_of(file: &Path) -> Result<NamedText, Failure> {
     let text = fs::read_to_string(file).map_err(|error| unreadable("read", file, &error))?;
     Ok((file.display().to_string(), text))
 }

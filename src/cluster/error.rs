@@ -43,6 +43,16 @@ pub enum ClusterError {
         /// kind's name for it.
         name: String,
     },
+    /// No kubeconfig has the context.
+    #[error("no context is called `{name}`")]
+    NoContext {
+        /// As asked for.
+        name: String,
+        /// The most similar one.
+        nearest: Option<String>,
+        /// Every context there is.
+        known: Vec<String>,
+    },
     /// A node did not come back, or its API server does not answer.
     #[error("{subject} is not up after {seconds} s{}", if last.is_empty() { String::new() } else { format!(": {last}") })]
     NotUp {
@@ -93,6 +103,13 @@ impl Diagnose for ClusterError {
             Self::Foreign { name, .. } => Some(format!(
                 "choose another name for vadev's cluster in vadev.yaml, or use that one with --context kind-{name}"
             )),
+            Self::NoContext {
+                nearest: Some(nearest),
+                ..
+            } => Some(format!("did you mean {nearest}?")),
+            Self::NoContext { .. } => {
+                Some("kubectl config get-contexts lists them; KUBECONFIG chooses the file".to_owned())
+            }
             Self::Missing { .. } => Some("vadev up makes it".to_owned()),
             Self::NotUp { .. } => Some(
                 "docker logs shows the node's start; vadev down, then vadev up, makes it anew".to_owned(),
@@ -110,6 +127,7 @@ impl Diagnose for ClusterError {
     fn family(&self) -> Family {
         match self {
             Self::Foreign { .. } => Family::Refused,
+            Self::NoContext { .. } => Family::Usage,
             Self::Missing { .. } | Self::Tool { .. } => Family::Cluster,
             Self::NotUp { .. } | Self::Locked { .. } => Family::Timeout,
             Self::Docker { .. } | Self::File { .. } | Self::Content { .. } => Family::Environment,
@@ -120,6 +138,7 @@ impl Diagnose for ClusterError {
     fn details(&self) -> Vec<String> {
         match self {
             Self::Tool { source, .. } => source.details(),
+            Self::NoContext { known, .. } => known.iter().map(|name| format!("context {name}")).collect(),
             Self::Api(error) => error.details(),
             _ => Vec::new(),
         }

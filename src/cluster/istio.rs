@@ -130,8 +130,8 @@ impl Mesh {
         Ok(Self::Foreign { version })
     }
 
-    /// Applies an installation and waits until istiod and the gateway are ready, which includes that it injects. Only
-    /// then is it marked as installed, so that an interrupted installation is done again.
+    /// Applies an installation and waits until istiod is ready and injects; gateways come up meanwhile. Only then is it
+    /// marked as installed, so that an interrupted installation is done again.
     pub async fn install(
         cluster: &Cluster,
         view: &View,
@@ -159,7 +159,7 @@ impl Mesh {
         let workloads = plan
             .objects
             .iter()
-            .filter(|object| object["kind"] == "Deployment");
+            .filter(|object| object["kind"] == "Deployment" && !mounts_root(object));
         let workloads = workloads
             .map(ObjectRef::of)
             .collect::<Result<Vec<_>, K8sError>>()?;

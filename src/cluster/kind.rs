@@ -43,6 +43,11 @@ pub struct Create<'a> {
     pub within: Duration,
 }
 
+/// How the cluster of a name is reached; `folder` is vadev's own state folder for clusters.
+pub fn cluster_target(folder: &Path, name: &str) -> Target {
+    Target::new(folder.join(format!("{name}.kubeconfig")), format!("kind-{name}"))
+}
+
 impl Kind {
     /// `program` is the kind executable; `folder` is vadev's own state folder for clusters.
     pub fn new(program: impl AsRef<Path>, docker: Docker, folder: impl AsRef<Path>) -> Self {
@@ -55,12 +60,12 @@ impl Kind {
 
     /// The cluster's own kubeconfig.
     pub fn kubeconfig(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.kubeconfig"))
+        cluster_target(&self.folder, name).kubeconfig
     }
 
     /// The cluster's context, in its own kubeconfig and in the user's.
     pub fn target(&self, name: &str) -> Target {
-        Target::new(self.kubeconfig(name), format!("kind-{name}"))
+        cluster_target(&self.folder, name)
     }
 
     /// The cluster's nodes, the control plane first.

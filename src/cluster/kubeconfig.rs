@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::error::ClusterError;
 use super::state::write_atomically;
+use crate::catalog::problem::nearest;
+use crate::k8s::Target;
 
 /// The three lists of a kubeconfig.
 const LISTS: [&str; 3] = ["clusters", "users", "contexts"];
@@ -29,6 +31,42 @@ pub fn user_kubeconfig(variable: Option<&OsStr>, home: &Path) -> PathBuf {
         .unwrap_or_else(|| home.join(".kube/config"))
 }
 
+/// All files that kubectl reads contexts from, in its order.
+pub fn user_kubeconfigs(variable: Option<&OsStr>, home: &Path) -> Vec<PathBuf> {
+    let named = variable.map(std::env::split_paths).into_iter().flatten();
+    let named: Vec<PathBuf> = named.filter(|path| !path.as_os_str().is_empty()).collect();
+    if named.is_empty() {
+        vec![home.join(".kube/config")]
+    } else {
+        named
+    }
+}
+
+/// The first of the files that has the context.
+///
+/// # Errors
+/// Where none has it: names the most similar one and all there are.
+pub fn find_context(files: &[PathBuf], context: &str) -> Result<Target, ClusterError> {
+    let mut known: Vec<String> = Vec::new();
+    for file in files {
+        let Some(config) = read(file)? else { continue };
+        let names = config["contexts"].as_array().cloned().unwrap_or_default();
+        known.extend(
+            names
+                .iter()
+                .filter_map(|entry| entry["name"].as_str().map(str::to_owned)),
+        );
+        if known.iter().any(|name| name == context) {
+            return Ok(Target::new(file, context));
+        }
+    }
+    Err(ClusterError::NoContext {
+        nearest: nearest(context, known.iter().map(String::as_str)).map(str::to_owned),
+        name: context.to_owned(),
+        known,
+    })
+}
+
 /// Puts the cluster, user and context of `own` into the user's file, in place of entries of the same names. The
 /// current context stays as it is, unless `make_current`. Fields that vadev does not know are kept.
 pub async fn merge_into_user_file(own: &Path, user: &Path, make_current: bool) -> Result<(), ClusterError> {
@@ -36,9 +74,14 @@ pub async fn merge_into_user_file(own: &Path, user: &Path, make_current: bool) -
     edit(user, |config| merged(config, &addition, make_current)).await
 }
 
+/// Whether the user's file has entries of the name.
+pub fn in_user_file(user: &Path, name: &str) -> Result<bool, ClusterError> {
+    Ok(read(user)?.is_some_and(|config| holds(&config, name)))
+}
+
 /// Takes the context `name` with its cluster and user out of the user's file. A file without it is left untouched.
 pub async fn remove_from_user_file(user: &Path, name: &str) -> Result<(), ClusterError> {
-    if read(user)?.is_none_or(|config| !holds(&config, name)) {
+    if !in_user_file(user, name)? {
         return Ok(());
     }
     edit(user, |config| without(config, name)).await
@@ -204,6 +247,20 @@ mod tests {
         let left: Value = serde_saphyr::from_str(&std::fs::read_to_string(&user).unwrap()).unwrap();
         assert_eq!(left["contexts"], json!([]));
         assert!(!folder.path().join("sub/config.lock").exists());
+    }
+
+    #[test]
+    fn a_context_is_found_in_whichever_file_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("absent"), folder.path().join("config"));
+        std::fs::write(&second, own().to_string()).unwrap();
+        let files = [first, second.clone()];
+        assert_eq!(
+            find_context(&files, "kind-v").unwrap(),
+            Target::new(second, "kind-v")
+        );
+        let error = find_context(&files, "kind-w").unwrap_err().to_string();
+        assert!(error.contains("kind-w"), "{error}");
     }
 
     #[test]

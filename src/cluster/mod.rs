@@ -1,6 +1,7 @@
 //! Clusters: making and finding the kind cluster, bringing a stopped one back, its kubeconfig, whose it is, and Istio
 //! in it.
 
+mod analyze;
 mod error;
 mod istio;
 mod kind;
@@ -11,10 +12,14 @@ mod orphan;
 mod owner;
 mod state;
 
+pub use analyze::{Finding, findings};
 pub use error::ClusterError;
 pub use istio::{Istio, IstioPlan, Mesh};
-pub use kind::{Create, Kind};
-pub use kubeconfig::{merge_into_user_file, remove_from_user_file, user_kubeconfig};
+pub use kind::{Create, Kind, cluster_target};
+pub use kubeconfig::{
+    find_context, in_user_file, merge_into_user_file, remove_from_user_file, user_kubeconfig,
+    user_kubeconfigs,
+};
 pub use manifest::digest as mesh_digest;
 pub use nodes::{Node, NodeState};
 pub use owner::{Owner, claim, owner_of};

@@ -1,24 +1,25 @@
 //! What each kind of step does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::SystemInfoCgroupVersionEnum;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::deliver;
 use super::images::Images;
 use super::platform::Platform;
-use super::tls;
 use crate::cluster::{self, ClusterError, Istio, Mesh};
 use crate::failure::{Failure, Family, Plain};
 use crate::image;
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
+use crate::plan::steps::CLUSTER;
 use crate::plan::{Action, Change, PlanStep};
 use crate::render::kind::{AUDIT_POLICY, AUDIT_POLICY_FILE};
-use crate::render::mesh::TLS_SECRET;
-use crate::render::object::COMPONENT;
+use crate::render::operator::GATEWAY;
 use crate::render::{Object, ObjectId};
 use crate::report::{Outcome, Step};
 
@@ -38,6 +39,8 @@ pub struct Run<'a> {
     pub cluster: OnceCell<Cluster>,
     /// The watches.
     pub view: OnceCell<View>,
+    /// Images that the nodes lack, of those that were in the engine from the beginning.
+    pub lacking: OnceCell<BTreeSet<String>>,
     /// Set when making the cluster failed: nobody need wait for its nodes any longer.
     pub creation_failed: CancellationToken,
 }
@@ -61,6 +64,7 @@ impl Run<'_> {
     async fn act(&self, action: &Action, step: &Step) -> Result<(Outcome, String), Failure> {
         let detail = match action {
             Action::SupplyImage(reference) => self.supply(reference, step).await?,
+            Action::SupplyTool(name) => self.tool(name, step).await?,
             Action::RemoveBroken => self.remove_broken(step).await?,
             Action::CreateCluster => self.create(step).await?,
             Action::WaitNodes => self.nodes_up(step).await?,
@@ -68,15 +72,21 @@ impl Run<'_> {
             Action::StartCluster => self.start(step).await?,
             Action::ShipImages(references) => self.ship(references, step).await?,
             Action::InstallMesh => self.install_mesh(step).await?,
+            Action::WaitGateway if self.wait => self.gateway(step).await?,
             Action::Apply(changes) => self.apply(changes, step).await?,
             Action::Wait(component) if self.wait => self.ready(component, step).await?,
-            Action::Wait(_) => return Ok((Outcome::Skipped, "--no-wait".to_owned())),
+            Action::Wait(_) | Action::WaitGateway => return Ok((Outcome::Skipped, "--no-wait".to_owned())),
+            Action::Swap(service) => self.swap(service, step).await?,
             Action::Prune(ids) => self.prune(ids).await?,
         };
         Ok((Outcome::Done, detail))
     }
 
     async fn supply(&self, reference: &str, step: &Step) -> Result<String, Failure> {
+        if let Some(source) = self.images.sources.get(reference) {
+            let made = source.clone().build(self.platform, step).await?;
+            return Ok(made.image.reference);
+        }
         let Some(request) = self.images.requests.get(reference) else {
             return Err(Plain::new(
                 Family::Internal,
@@ -86,6 +96,11 @@ impl Run<'_> {
         };
         let supplied = self.platform.supply.image(request, step).await?;
         Ok(format!("{} MB", supplied.size / 1_000_000))
+    }
+
+    async fn tool(&self, name: &str, step: &Step) -> Result<String, Failure> {
+        let path = self.platform.supply.tool(name, step).await?;
+        Ok(path.display().to_string())
     }
 
     async fn remove_broken(&self, step: &Step) -> Result<String, Failure> {
@@ -185,15 +200,18 @@ impl Run<'_> {
     }
 
     async fn ship(&self, references: &[String], step: &Step) -> Result<String, Failure> {
-        let docker = self.platform.supply.docker().await?;
-        let nodes = self
-            .platform
-            .kind()
-            .await?
-            .nodes(&self.platform.cluster_name())
-            .await?;
-        let nodes: Vec<String> = nodes.into_iter().map(|node| node.name).collect();
-        let shipped = image::ship(docker, &nodes, references, step).await?;
+        if self.platform.options.place.existing().is_some() {
+            return super::remote::push(self.platform, self.images, references, step).await;
+        }
+        let lacking = self.lacking().await?;
+        let known = references
+            .iter()
+            .all(|one| !self.images.to_supply.contains_key(one) && !self.images.sources.contains_key(one));
+        if known && references.iter().all(|one| !lacking.contains(one)) {
+            return Ok("the nodes had them".to_owned());
+        }
+        let nodes = self.nodes().await?;
+        let shipped = deliver::ship(self.platform, &self.images.sources, &nodes, references, step).await?;
         let megabytes = |bytes: u64| bytes / 1_000_000;
         let sent: u64 = shipped.iter().map(|one| one.sent_bytes).sum();
         let spared: u64 = shipped.iter().map(|one| one.skipped_bytes).sum();
@@ -202,6 +220,35 @@ impl Run<'_> {
             megabytes(sent),
             megabytes(spared)
         ))
+    }
+
+    async fn nodes(&self) -> Result<Vec<String>, Failure> {
+        let kind = self.platform.kind().await?;
+        let nodes = kind.nodes(&self.platform.cluster_name()).await?;
+        Ok(nodes.into_iter().map(|node| node.name).collect())
+    }
+
+    /// What the nodes lack of the images that were here from the beginning: asked once for all components, because a node
+    /// image brings most of them.
+    async fn lacking(&self) -> Result<&BTreeSet<String>, Failure> {
+        let ask = || async {
+            let of_nodes = self
+                .images
+                .by_component
+                .iter()
+                .filter(|(component, _)| *component != CLUSTER);
+            let here = of_nodes.flat_map(|(_, references)| references);
+            let here: Vec<String> = here
+                .filter(|one| {
+                    !self.images.to_supply.contains_key(*one) && !self.images.sources.contains_key(*one)
+                })
+                .cloned()
+                .collect();
+            let docker = self.platform.supply.docker().await?;
+            let missing = image::missing(docker, &self.nodes().await?, &here).await?;
+            Ok::<_, Failure>(missing.into_iter().map(|one| one.image).collect())
+        };
+        self.lacking.get_or_try_init(ask).await
     }
 
     async fn install_mesh(&self, step: &Step) -> Result<String, Failure> {
@@ -221,37 +268,19 @@ impl Run<'_> {
         let cluster = self.connected().await?;
         cluster.recheck().await?;
         Mesh::install(cluster, self.view().await?, &plan, self.timeout, step).await?;
-        self.serve_tls(cluster).await?;
-        Ok("istiod and the ingress gateway are ready".to_owned())
+        super::gateway_tls::serve(self.platform, cluster, self.apply_options()).await?;
+        Ok("istiod injects sidecars".to_owned())
     }
 
-    /// The gateway's https port needs a certificate; one that is there, whoever made it, stays.
-    async fn serve_tls(&self, cluster: &Cluster) -> Result<(), Failure> {
+    async fn gateway(&self, step: &Step) -> Result<String, Failure> {
         let namespace = &self.platform.stack().namespaces.mesh;
-        if k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, TLS_SECRET))
+        let gateway = ObjectRef::new("apps/v1", "Deployment", namespace, GATEWAY);
+        let options = WaitOptions::within(self.timeout);
+        Ok(self
+            .view()
             .await?
-            .is_some()
-        {
-            return Ok(());
-        }
-        let made = tls::development_certificate().map_err(|error| {
-            Plain::new(
-                Family::Internal,
-                format!("can't make a development certificate: {error}"),
-            )
-        })?;
-        let mut labels = serde_json::Map::new();
-        labels.insert(crate::render::object::MANAGED_BY.to_owned(), json!("vadev"));
-        labels.insert(COMPONENT.to_owned(), json!("tls"));
-        let secret = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": { "name": TLS_SECRET, "namespace": namespace, "labels": labels },
-            "type": "kubernetes.io/tls",
-            "stringData": { "tls.crt": made.chain, "tls.key": made.key },
-        });
-        k8s::apply_one(cluster, &secret, self.apply_options()).await?;
-        Ok(())
+            .wait_ready(&gateway, options, Some(step))
+            .await?)
     }
 
     async fn apply(&self, changes: &[Change], step: &Step) -> Result<String, Failure> {
@@ -285,6 +314,17 @@ impl Run<'_> {
             .map(|(_, detail)| detail)
             .collect::<Vec<_>>()
             .join(", "))
+    }
+
+    /// Has the live pods run what the moving tag means now.
+    async fn swap(&self, service: &str, step: &Step) -> Result<String, Failure> {
+        let cluster = self.connected().await?;
+        cluster.recheck().await?;
+        let view = self.view().await?;
+        if !view.synced(self.timeout).await {
+            return Err(Plain::new(Family::Timeout, "the cluster's watches do not answer").into());
+        }
+        deliver::swap(self.platform, cluster, view, service, self.timeout, step).await
     }
 
     async fn prune(&self, ids: &[ObjectId]) -> Result<String, Failure> {

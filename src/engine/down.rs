@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::platform::Platform;
+use crate::cluster::{Mesh, in_user_file, remove_from_user_file};
 use crate::failure::Failure;
 use crate::k8s::{self, ObjectRef};
 use crate::plan::ClusterState;
@@ -19,14 +20,18 @@ pub enum DownOptions {
     Cluster,
     /// Everything that vadev deployed; the cluster and Istio stay.
     KeepCluster,
+    /// Everything that vadev deployed with its namespaces and data; the cluster and Istio stay.
+    All,
     /// The applications; infrastructure, its data, the cluster and Istio stay.
     KeepInfra,
-    /// The cluster, and the workspace's state folder with its secrets.
+    /// The cluster, and the workspace's state folder with its secrets. Of a cluster that is not vadev's own: everything that
+    /// vadev deployed, and Istio where vadev installed it.
     Purge,
 }
 
 /// What would go and what would stay, for the question before it.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Extent {
     /// What goes, one line each.
     pub goes: Vec<String>,
@@ -35,7 +40,8 @@ pub struct Extent {
 }
 
 /// What went.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct DownReport {
     /// What was removed; empty where there was nothing.
     pub removed: Vec<String>,
@@ -51,11 +57,16 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
     let mut goes = Vec::new();
     let mut stays = vec!["the cache of tools and images (vadev supply prune)".to_owned()];
     match options {
-        DownOptions::Cluster | DownOptions::Purge => {
+        DownOptions::Cluster | DownOptions::Purge if own(platform) => {
             if there {
                 goes.push(format!(
                     "the kind cluster {name} with everything in it, its data included"
                 ));
+                if let Some(user) = &platform.options.kubeconfig
+                    && in_user_file(user, &format!("kind-{name}"))?
+                {
+                    goes.push(format!("its context kind-{name} in {}", user.display()));
+                }
             }
             if options == DownOptions::Purge {
                 goes.push(format!(
@@ -64,14 +75,27 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
                 ));
             }
         }
-        DownOptions::KeepCluster | DownOptions::KeepInfra => {
-            stays.push(format!("the kind cluster {name} and Istio"));
-            if options == DownOptions::KeepInfra {
-                stays.push("the infrastructure and its data".to_owned());
+        _ => {
+            if options == DownOptions::Purge {
+                stays.push(format!("the cluster {name}"));
             } else {
-                stays.push("persistent volume claims, so that `vadev up` finds its data again".to_owned());
+                stays.push(format!("the cluster {name} and Istio"));
+            }
+            match options {
+                DownOptions::KeepInfra => stays.push("the infrastructure and its data".to_owned()),
+                DownOptions::KeepCluster => {
+                    stays
+                        .push("persistent volume claims, so that `vadev up` finds its data again".to_owned());
+                }
+                _ => {}
             }
             if there {
+                if options == DownOptions::Purge {
+                    goes.push("Istio with its definitions, where vadev installed it".to_owned());
+                }
+                if matches!(options, DownOptions::All | DownOptions::Purge) {
+                    goes.push("the volumes of the databases with all their data".to_owned());
+                }
                 let objects = objects(platform, options).await?;
                 goes.extend(objects.iter().map(ToString::to_string));
             }
@@ -86,12 +110,15 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
     let state = state(platform).await?;
     let mut removed = Vec::new();
     match options {
-        DownOptions::Cluster | DownOptions::Purge => {
+        DownOptions::Cluster | DownOptions::Purge if own(platform) => {
             if state != ClusterState::Missing {
                 let step = platform
                     .reporter
                     .step("down", format!("Delete the cluster {name}"), None);
                 platform.kind_program(&step).await?.delete(&name, &step).await?;
+                if let Some(user) = &platform.options.kubeconfig {
+                    remove_from_user_file(user, &format!("kind-{name}")).await?;
+                }
                 step.done("gone");
                 removed.push(format!("cluster {name}"));
             }
@@ -106,7 +133,7 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
                 removed.push(format!("state folder {}", folder.display()));
             }
         }
-        DownOptions::KeepCluster | DownOptions::KeepInfra => {
+        _ => {
             if state == ClusterState::Missing {
                 return Ok(DownReport { removed });
             }
@@ -133,13 +160,27 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             let gone = k8s::delete_all(&cluster, &references, delete).await?;
             step.done(format!("{} removed", gone.len()));
             removed.extend(gone.iter().map(ToString::to_string));
+            if options == DownOptions::Purge {
+                let step = platform.reporter.step("mesh", "Remove Istio", None);
+                let count = Mesh::remove(&cluster, PATIENCE).await?;
+                step.done(format!("{count} removed"));
+                removed.push(format!("Istio: {count} objects"));
+            }
         }
     }
     Ok(DownReport { removed })
 }
 
+/// Whether the cluster is one that vadev makes and deletes.
+fn own(platform: &Platform) -> bool {
+    platform.options.place.existing().is_none()
+}
+
 /// The cluster's state; a foreign one is refused here, before anything is even counted.
 async fn state(platform: &Platform) -> Result<ClusterState, Failure> {
+    if platform.options.place.existing().is_some() {
+        return Ok(ClusterState::Running);
+    }
     let name = platform.cluster_name();
     super::observe::state(&name, platform.kind().await?.condition(&name).await?)
 }
@@ -153,8 +194,12 @@ async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<Object
     let goes = |id: &&ObjectRef| {
         let infrastructure =
             id.namespace.as_ref() == Some(&namespaces.infra) || id.name.starts_with(&namespaces.infra);
-        let keeps = matches!(id.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
-        !keeps && (options == DownOptions::KeepCluster || !infrastructure)
+        let data = matches!(id.kind.as_str(), "PersistentVolumeClaim" | "Namespace");
+        match options {
+            DownOptions::KeepInfra => !data && !infrastructure,
+            DownOptions::KeepCluster => !data,
+            _ => true,
+        }
     };
     Ok(snapshot
         .iter()

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
+use super::builds::{self, FromSource};
 use super::platform::Platform;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::steps::{CLUSTER, MESH};
 use crate::profile::stack::LeftOut;
+use crate::render::compose::{self, Helpers};
+use crate::render::metrics;
 use crate::render::operator::IstioImages;
 use crate::render::{DeployedImage, Origin};
 use crate::supply::{ImageRequest, Resolved, Source};
@@ -27,6 +30,10 @@ pub struct Images {
     pub node: String,
     /// Istio's images, where there is a mesh.
     pub istio: Option<IstioImages>,
+    /// For a cluster that is not vadev's own: the name in the registry → the name in the engine.
+    pub push: BTreeMap<String, String>,
+    /// Services that are built from the workspace's source, by the moving tag that they run.
+    pub sources: BTreeMap<String, FromSource>,
     /// Workloads whose image cannot be had.
     pub left_out: Vec<LeftOut>,
 }
@@ -53,6 +60,47 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
             images.note(MESH, wanted, resolved);
         }
     }
+    if stack.metrics && platform.options.place.existing().is_none() {
+        let wanted = request(
+            metrics::NAME,
+            Some(metrics::OFFICIAL.to_owned()),
+            Some(metrics::RECIPE),
+        );
+        let resolved = must_have(platform, &wanted).await?;
+        images.deployed.insert(
+            metrics::NAME.to_owned(),
+            DeployedImage {
+                reference: resolved.reference.clone(),
+                origin: origin(resolved.source),
+            },
+        );
+        images.note(metrics::NAME, wanted, resolved);
+    }
+    components(platform, &mut images).await?;
+    Ok(images)
+}
+
+/// As [`resolve`], for a platform without a cluster: no node and no control plane; vadev's agent and Istio's Envoy whatever
+/// the components are.
+pub async fn resolve_without_cluster(platform: &Platform) -> Result<(Images, Helpers), Failure> {
+    let mut images = Images::default();
+    let mut helper = async |name: &str, wanted: ImageRequest| -> Result<String, Failure> {
+        let resolved = must_have(platform, &wanted).await?;
+        let reference = resolved.reference.clone();
+        images.note(name, wanted, resolved);
+        Ok(reference)
+    };
+    let helpers = Helpers {
+        agent: helper(compose::PREPARE, request(AGENT, None, Some(AGENT))).await?,
+        envoy: helper(compose::GATEWAY, istio("proxyv2")).await?,
+    };
+    components(platform, &mut images).await?;
+    Ok((images, helpers))
+}
+
+/// The images of systems and services.
+async fn components(platform: &Platform, images: &mut Images) -> Result<(), Failure> {
+    let stack = platform.stack();
     for system in &stack.infrastructure {
         for workload in &system.infrastructure.workloads {
             let name = &workload.name;
@@ -84,6 +132,26 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
     }
     for sized in &stack.services {
         let service = &sized.service;
+        // The moving tag lives in nodes that vadev can reach; another's cluster pulls from its registry.
+        let own = platform.options.place.existing().is_none();
+        if !own && builds::source(platform, sized).is_some() {
+            platform.reporter.note(format!(
+                "{}: source is built for vadev's own clusters only; here runs what a registry has, or its stand-in",
+                service.name
+            ));
+        }
+        if own && let Some(source) = builds::prepare(platform, sized).await? {
+            let deployed = DeployedImage {
+                reference: source.moving.clone(),
+                origin: Origin::Built,
+            };
+            images.deployed.insert(service.name.clone(), deployed);
+            images
+                .by_component
+                .insert(service.name.clone(), vec![source.moving.clone()]);
+            images.sources.insert(source.moving.clone(), source);
+            continue;
+        }
         let catalog = || format!("{}:{}", service.image.repository, service.image.version);
         let real = request(
             &service.name,
@@ -107,10 +175,66 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
         );
         images.note(&service.name, wanted, resolved);
     }
-    Ok(images)
+    Ok(())
+}
+
+/// Has the images of these services in the engine that are not there yet; whether there was anything to do.
+pub async fn supply_for<'s>(
+    platform: &Platform,
+    images: &Images,
+    services: impl Iterator<Item = &'s String>,
+) -> Result<bool, Failure> {
+    let mut done = false;
+    for service in services {
+        let Some(image) = images.deployed.get(service) else {
+            continue;
+        };
+        let reference = &image.reference;
+        if let Some(source) = images.sources.get(reference) {
+            done |= builds::build_first(platform, source).await?;
+            continue;
+        }
+        let (Some(cause), Some(request)) = (images.to_supply.get(reference), images.requests.get(reference))
+        else {
+            continue;
+        };
+        let title = format!("Get image {reference}");
+        let step = platform
+            .reporter
+            .step(format!("image/{reference}"), title, Some(cause.clone()));
+        match platform.supply.image(request, &step).await {
+            Ok(supplied) => step.done(format!("{} MB", supplied.size / 1_000_000)),
+            Err(error) => {
+                step.failed(&error);
+                return Err(error.into());
+            }
+        };
+        done = true;
+    }
+    Ok(done)
+}
+
+/// Adds the agent's image to what these services need; its reference.
+pub async fn add_agent<'s>(
+    platform: &Platform,
+    images: &mut Images,
+    services: impl Iterator<Item = &'s String>,
+) -> Result<String, Failure> {
+    let wanted = request(AGENT, None, Some(AGENT));
+    let resolved = must_have(platform, &wanted).await?;
+    let reference = resolved.reference.clone();
+    for service in services {
+        images.note(service, wanted.clone(), resolved.clone());
+    }
+    Ok(reference)
 }
 
 impl Images {
+    /// Where the proxies come from; `None` where there is no mesh.
+    pub fn proxies(&self) -> Option<Origin> {
+        self.istio.as_ref().map(|istio| istio.origin)
+    }
+
     fn note(&mut self, component: &str, wanted: ImageRequest, resolved: Resolved) {
         let references = self.by_component.entry(component.to_owned()).or_default();
         if !references.contains(&resolved.reference) {

@@ -28,7 +28,16 @@ pub async fn poll(client: &reqwest::Client, url: &str, within: Duration) -> Answ
 
 /// Asks once.
 pub async fn ask(client: &reqwest::Client, url: &str) -> Answer {
-    match client.get(url).send().await {
+    ask_with(client, url, None).await
+}
+
+/// Asks once, with a token.
+pub async fn ask_with(client: &reqwest::Client, url: &str, token: Option<&str>) -> Answer {
+    let mut request = client.get(url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    match request.send().await {
         Ok(response) => {
             let status = Some(response.status().as_u16());
             let body = response

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::builds;
 use super::images::Images;
 use super::mesh;
 use super::platform::Platform;
+use super::remote;
 use crate::cluster::{ClusterError, Condition, Mesh};
 use crate::failure::Failure;
 use crate::image;
@@ -19,14 +21,26 @@ const ANSWER: Duration = Duration::from_mins(1);
 
 /// Everything the planner wants to know, and the connection where there is a cluster.
 pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, Option<Cluster>), Failure> {
-    let kind = platform.kind().await?;
     let name = platform.cluster_name();
+    let own = platform.options.place.existing().is_none();
     let mut observed = Observed {
-        cluster: state(&name, kind.condition(&name).await?)?,
+        cluster: if own {
+            state(&name, platform.kind().await?.condition(&name).await?)?
+        } else {
+            ClusterState::Running
+        },
         images_to_supply: images.to_supply.clone(),
         ..Observed::default()
     };
+    if matches!(observed.cluster, ClusterState::Missing | ClusterState::Broken(_)) {
+        observed.tools_to_supply.extend(tool(platform, "kind").await?);
+    }
+    if images.istio.is_some() {
+        observed.tools_to_supply.extend(tool(platform, "istioctl").await?);
+    }
     if observed.cluster != ClusterState::Running {
+        let seen = builds::observe(platform, &images.sources, &observed.cluster, &[], None).await?;
+        observed.images_to_supply.extend(seen.to_build);
         return Ok((observed, None));
     }
     let cluster = platform.connect(ANSWER).await?;
@@ -36,29 +50,69 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
         .by_component
         .iter()
         .filter(|(component, _)| *component != CLUSTER);
-    let wanted: Vec<String> = in_nodes.flat_map(|(_, references)| references.clone()).collect();
-    let nodes: Vec<String> = kind
-        .nodes(&name)
-        .await?
-        .into_iter()
-        .map(|node| node.name)
+    // Of what is not there yet, and of moving tags, Docker could say nothing.
+    let asked = |reference: &&String| {
+        !images.sources.contains_key(*reference) && !images.to_supply.contains_key(*reference)
+    };
+    let wanted: Vec<String> = in_nodes
+        .flat_map(|(_, references)| references)
+        .filter(asked)
+        .cloned()
         .collect();
-    let docker = platform.supply.docker().await?;
-    let (snapshot, missing, installed) = tokio::join!(
+    let nodes = nodes(platform).await?;
+    let (snapshot, missing, installed, seen) = tokio::join!(
         k8s::observe(&cluster, &selector),
-        image::missing(docker, &nodes, &wanted),
-        Mesh::observe(&cluster)
+        lacking(platform, images, &nodes, &wanted),
+        Mesh::observe(&cluster),
+        builds::observe(
+            platform,
+            &images.sources,
+            &observed.cluster,
+            &nodes,
+            Some(&cluster)
+        )
     );
+    let seen = seen?;
     observed.objects = snapshot?
         .iter()
         .map(|(reference, value)| (reference.into(), value.clone()))
         .collect();
-    observed.images_to_ship = missing?
-        .into_iter()
-        .map(|missing| missing.image)
-        .collect::<BTreeSet<String>>();
+    observed.images_to_ship = missing?;
+    observed.images_to_ship.extend(seen.to_ship);
+    observed.images_to_supply.extend(seen.to_build);
+    observed.stale = seen.stale;
     observed.mesh = mesh::state(installed?);
     Ok((observed, Some(cluster)))
+}
+
+async fn tool(platform: &Platform, name: &str) -> Result<Option<(String, String)>, Failure> {
+    let cause = platform.supply.tool_cause(name).await?;
+    Ok(cause.map(|cause| (name.to_owned(), cause)))
+}
+
+/// The nodes' containers; another's cluster has none that vadev could reach.
+async fn nodes(platform: &Platform) -> Result<Vec<String>, Failure> {
+    if platform.options.place.existing().is_some() {
+        return Ok(Vec::new());
+    }
+    let nodes = platform.kind().await?.nodes(&platform.cluster_name()).await?;
+    Ok(nodes.into_iter().map(|node| node.name).collect())
+}
+
+/// The images that a node lacks. Another cluster's nodes pull from registries by themselves: there, it is those that the
+/// registry lacks.
+async fn lacking(
+    platform: &Platform,
+    images: &Images,
+    nodes: &[String],
+    wanted: &[String],
+) -> Result<BTreeSet<String>, Failure> {
+    if platform.options.place.existing().is_some() {
+        return remote::lacking(platform, images).await;
+    }
+    let docker = platform.supply.docker().await?;
+    let missing = image::missing(docker, nodes, wanted).await?;
+    Ok(missing.into_iter().map(|missing| missing.image).collect())
 }
 
 /// The planner's word for what was found; a cluster of somebody else's is refused.

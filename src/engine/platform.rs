@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cluster::{Kind, Owner};
+use super::place::Place;
+use crate::cluster::{Kind, Owner, cluster_target};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, Target};
 use crate::plan::ClusterState;
@@ -24,6 +25,10 @@ pub struct PlatformOptions {
     pub https_port: u16,
     /// Nodes of a cluster that has to be made.
     pub nodes: u32,
+    /// The user's kubeconfig, where the cluster's context is put beside the others; `None` leaves every such file alone.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which cluster.
+    pub place: Place,
 }
 
 /// A platform and the way to it.
@@ -47,14 +52,46 @@ impl Platform {
         }
     }
 
+    /// The workspace's folder: sources are relative to it.
+    pub fn root(&self) -> &std::path::Path {
+        self.options.state.parent().unwrap_or(&self.options.state)
+    }
+
     /// The resolved stack.
     pub fn stack(&self) -> &Stack {
         &self.options.stack
     }
 
-    /// kind's name of the cluster: `vadev-<workspace>`.
+    /// What the cluster is called: `vadev-<workspace>` by kind, or its context where it is not vadev's own.
     pub fn cluster_name(&self) -> String {
-        format!("vadev-{}", self.stack().workspace)
+        match &self.options.place {
+            Place::Own => format!("vadev-{}", self.stack().workspace),
+            Place::Existing(existing) => existing.target.context.clone(),
+        }
+    }
+
+    /// The context through which any Kubernetes tool finds the cluster.
+    pub fn context(&self) -> String {
+        match &self.options.place {
+            Place::Own => format!("kind-{}", self.cluster_name()),
+            Place::Existing(existing) => existing.target.context.clone(),
+        }
+    }
+
+    /// Refuses where the cluster is not vadev's own: `what` is done to clusters that vadev makes, and to no others.
+    pub fn own_only(&self, what: &str) -> Result<(), Failure> {
+        match self.options.place.existing() {
+            None => Ok(()),
+            Some(existing) => {
+                let message = format!(
+                    "{what} is for vadev's own clusters, and {} is not one",
+                    existing.target.context
+                );
+                Err(Plain::new(Family::Refused, message)
+                    .with_hint("leave --context away")
+                    .into())
+            }
+        }
     }
 
     /// kind and what vadev remembers of its clusters. The program itself need not be there yet: see [`Self::kind_program`].
@@ -79,7 +116,10 @@ impl Platform {
 
     /// How the cluster is reached.
     pub async fn target(&self) -> Result<Target, Failure> {
-        Ok(self.kind().await?.target(&self.cluster_name()))
+        match &self.options.place {
+            Place::Own => Ok(self.kind().await?.target(&self.cluster_name())),
+            Place::Existing(existing) => Ok(existing.target.clone()),
+        }
     }
 
     /// Whose the cluster is.
@@ -100,8 +140,26 @@ impl Platform {
         Ok(!self.kind().await?.nodes(&self.cluster_name()).await?.is_empty())
     }
 
+    /// Connects to a cluster that most likely runs, without asking Docker first: that is what makes verbs that look quick.
+    /// Where it does not answer, the reason is found as [`Self::running`] finds it.
+    pub async fn reach(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
+        if self.options.place.existing().is_some() {
+            return self.connect(within).await;
+        }
+        let target = cluster_target(&self.options.state, &self.cluster_name());
+        if target.kubeconfig.is_file()
+            && let Ok(cluster) = Cluster::connect(&target, std::time::Duration::from_secs(2)).await
+        {
+            return Ok(cluster);
+        }
+        self.running(within).await
+    }
+
     /// Connects to the cluster; fails with what to do where it does not run.
     pub async fn running(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
+        if self.options.place.existing().is_some() {
+            return self.connect(within).await;
+        }
         let name = self.cluster_name();
         let state = super::observe::state(&name, self.kind().await?.condition(&name).await?)?;
         let trouble = match state {

@@ -48,6 +48,21 @@ pub fn ensure(folder: &Path, stack: &Stack, live: &Secrets) -> io::Result<Secret
     Ok(known)
 }
 
+/// Keeps another value of one key in the folder, or none any more.
+pub fn keep(folder: &Path, component: &str, key: &str, value: Option<&str>) -> io::Result<()> {
+    let mut known = load(folder)?;
+    let values = known.entry(component.to_owned()).or_default();
+    match value {
+        Some(value) => {
+            values.insert(key.to_owned(), value.to_owned());
+        }
+        None => {
+            values.shift_remove(key);
+        }
+    }
+    store(folder, &known)
+}
+
 /// The values that the cluster holds, from its Secrets `<component>-secret`.
 pub fn live(objects: &BTreeMap<ObjectId, Value>) -> Secrets {
     let secrets = objects.iter().filter(|(id, _)| id.kind == "Secret");
@@ -93,7 +108,7 @@ fn fill(known: &mut Secrets, component: &str, keys: &IndexMap<String, SecretSour
 
 /// 64 hex digits from the kernel: 256 bits, safe in URLs, shells and YAML, and as Base64 still the 32 bytes and more that
 /// Nacos wants of its token key.
-fn random() -> io::Result<String> {
+pub fn random() -> io::Result<String> {
     use std::fmt::Write;
     let mut bytes = [0u8; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -103,7 +118,8 @@ fn random() -> io::Result<String> {
     }))
 }
 
-fn load(folder: &Path) -> io::Result<Secrets> {
+/// What the folder has.
+pub fn load(folder: &Path) -> io::Result<Secrets> {
     match fs::read(folder.join(NAME)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Secrets::new()),

@@ -1,5 +1,6 @@
 //! What is deployed, how it is, and where each image came from.
 
+use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -8,9 +9,11 @@ use crate::failure::Failure;
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::profile::stack::LeftOut;
 use crate::render::object::{COMPONENT, ORIGIN, PROFILE, WORKSPACE};
+use crate::report::text;
 
 /// The platform at a moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct StatusReport {
     /// kind's name of the cluster.
     pub cluster: String,
@@ -25,7 +28,8 @@ pub struct StatusReport {
 }
 
 /// One workload.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
     /// The workload's name.
     pub name: String,
@@ -41,12 +45,14 @@ pub struct ComponentStatus {
     pub version: String,
     /// The image's reference.
     pub image: String,
-    /// Where the image came from: `registry`, `bundle`, `packages`, `workspace`, or `stand-in`, which is not the service.
+    /// Where the image came from: `registry`, `bundle`, `packages`, `built`, or `stand-in`, which is not the service.
     pub source: String,
     /// Container restarts in all its pods, sidecars included.
     pub restarts: u64,
     /// When it was made, RFC 3339.
     pub since: String,
+    /// How long ago that was, for people: `3h20m`.
+    pub age: String,
     /// Its address on this machine; absent where it has no prefix.
     pub url: Option<String>,
 }
@@ -69,10 +75,9 @@ impl StatusReport {
 pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusReport, Failure> {
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let workload_kinds: Vec<KindInfo> = kinds(&["Deployment", "StatefulSet"]);
-    let pod_kinds = kinds(&["Pod"]);
     let (workloads, pods, version) = tokio::join!(
         k8s::observe_kinds(cluster, &selector, &workload_kinds),
-        k8s::observe_kinds(cluster, "app", &pod_kinds),
+        k8s::observe_kinds(cluster, "app", k8s::PODS),
         cluster.version()
     );
     let (workloads, pods) = (workloads?, pods?);
@@ -130,7 +135,7 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
         .find(|sized| sized.service.name == id.name);
     let prefix = service
         .and_then(|sized| sized.service.prefixes.first())
-        .filter(|_| platform.stack().mesh.is_some());
+        .filter(|_| platform.stack().mesh.is_some() && platform.options.place.existing().is_none());
     ComponentStatus {
         name: id.name.clone(),
         component: value["metadata"]["labels"][COMPONENT]
@@ -150,10 +155,18 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
             .unwrap_or("unknown")
             .to_owned(),
         restarts: restarts(pods, &namespace, &id.name),
+        age: age(&text("/metadata/creationTimestamp")),
         since: text("/metadata/creationTimestamp"),
         url: prefix.map(|prefix| format!("http://127.0.0.1:{}{prefix}", platform.options.http_port)),
         namespace,
     }
+}
+
+fn age(since: &str) -> String {
+    since.parse::<Timestamp>().map_or_else(
+        |_| String::new(),
+        |since| text::age(Timestamp::now().as_second() - since.as_second()),
+    )
 }
 
 fn restarts(pods: &[&Value], namespace: &str, app: &str) -> u64 {

@@ -6,19 +6,26 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use super::actions::Run;
+use super::develop::{self, Develop};
 use super::execute::carry_out;
 use super::images::{self, Images};
 use super::journal::{Entry, Journal};
 use super::mesh;
 use super::observe::observe;
+use super::place::Existing;
 use super::platform::Platform;
+use super::remote;
 use super::secrets;
+use super::seed::seed;
 use super::status::{StatusReport, status};
+use super::tokens::{self, TokenKey};
+use super::turn::{self, urls};
 use super::verify::{VerifyReport, verify, verify_now};
+use crate::cluster::merge_into_user_file;
 use crate::failure::{Failure, Family, Plain};
-use crate::plan::{self, Action, ClusterState, Desired, MeshState, Plan};
+use crate::plan::{self, Action, ClusterState, Desired, MeshState, Observed, Plan};
 use crate::profile::stack::LeftOut;
-use crate::render::{self, Setting};
+use crate::render::{self, Object, Setting};
 use tokio_util::sync::CancellationToken;
 
 /// How far an `up` goes.
@@ -43,10 +50,15 @@ pub struct UpOptions {
     pub goal: Goal,
     /// Leave Istio's installation as it is.
     pub skip_istio: bool,
+    /// Make the cluster's context the current one of the user's kubeconfig.
+    pub use_context: bool,
+    /// Services that get the parts that development needs; others lose them.
+    pub develop: Develop,
 }
 
 /// What `up -o json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct UpReport {
     /// The profile.
     pub profile: String,
@@ -64,6 +76,8 @@ pub struct UpReport {
     pub verify: Option<VerifyReport>,
     /// What is not deployed, and why.
     pub left_out: Vec<LeftOut>,
+    /// The context of the cluster, in `.vadev/` and in the user's kubeconfig.
+    pub context: String,
     /// Addresses on this machine.
     pub urls: Vec<String>,
     /// Wall-clock seconds of all of it.
@@ -71,7 +85,8 @@ pub struct UpReport {
 }
 
 /// A step of the plan.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
     /// Id.
     pub id: String,
@@ -86,7 +101,8 @@ pub struct PlannedStep {
 }
 
 /// A step that was carried out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct StepReport {
     /// Id.
     pub id: String,
@@ -115,55 +131,52 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             "an earlier run was interrupted in `{step}`; going on from what is there"
         ));
     }
-    let images = images::resolve(platform).await?;
+    let mut images = images::resolve(platform).await?;
+    let prepared = develop::prepare(platform, &mut images, &options.develop).await?;
     for left in &images.left_out {
         platform
             .reporter
             .note(format!("{} is left out: {}", left.name, left.reason));
     }
-    let mesh_digest = if options.skip_istio {
-        None
-    } else {
-        mesh::digest(platform, &images)
-    };
     // Held until the end: two runs would undo each other's half-done steps.
     let _turn = if options.goal == Goal::Planned {
         None
     } else {
-        Some(lock(state)?)
+        Some(turn::lock(state)?)
     };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
-    // A stopped cluster is started first; only then can what it holds be compared.
+    // A stopped cluster is started first; only then can what it holds be compared. For a registry, images are had first:
+    // only then is it known what they are called there.
     let objects = loop {
+        let supplied_first = match platform.options.place.existing() {
+            Some(existing) => !prepare(platform, existing, &mut images, options.timeout).await?,
+            None => false,
+        };
+        let mesh_digest = if options.skip_istio || !may_install(platform) {
+            None
+        } else {
+            mesh::digest(platform, &images)
+        };
         let (observed, cluster) = observe(platform, &images).await?;
         refuse_foreign_mesh(platform, &observed.mesh, mesh_digest.as_deref())?;
-        let secrets =
-            secrets::ensure(state, platform.stack(), &secrets::live(&observed.objects)).map_err(|error| {
-                Plain::new(
-                    Family::Environment,
-                    format!(
-                        "can't keep the development secrets in {}: {error}",
-                        state.display()
-                    ),
-                )
-            })?;
-        let setting = Setting {
-            images: images.deployed.clone(),
-            secrets,
-        };
-        let objects = render::objects(platform.stack(), &setting);
+        let objects = objects(platform, &images, &observed, &prepared)?;
         let stopped = matches!(observed.cluster, ClusterState::Stopped | ClusterState::Paused);
         let desired = Desired {
             stack: platform.stack(),
             objects: &objects,
             images: &images.by_component,
             mesh_digest: mesh_digest.as_deref(),
+            pushes: platform.options.place.existing().is_some(),
             whole: !platform.stack().partial,
         };
         let mut plan = plan::plan(&desired, &observed);
         if stopped {
             plan.steps.retain(|step| step.action == Action::StartCluster);
+        }
+        if supplied_first {
+            plan.steps
+                .retain(|step| matches!(step.action, Action::SupplyImage(_)));
         }
         planned.extend(view(&plan));
         if options.goal == Goal::Planned {
@@ -177,21 +190,62 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             wait: options.goal == Goal::Verified,
             cluster: cluster.map_or_else(OnceCell::new, |cluster| OnceCell::new_with(Some(cluster))),
             view: OnceCell::new(),
+            lacking: OnceCell::new(),
             creation_failed: CancellationToken::new(),
         };
         steps.extend(execute(platform, &plan, &run).await?);
-        if !stopped {
+        if supplied_first {
+            images = images::resolve(platform).await?;
+        } else if !stopped {
             break objects;
         }
     };
     let mut report = report(platform, &images, planned, steps, begun);
     let cluster = platform.connect(options.timeout).await?;
+    offer_context(platform, options.use_context).await?;
     if options.goal == Goal::Verified {
         report.verify = Some(verify(platform, &cluster, &objects, options.timeout).await?);
+        seed(platform, &cluster, &objects).await?;
     }
     report.status = Some(status(platform, &cluster).await?);
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Everything that is to be in the cluster, with the secrets that it has already.
+fn objects(
+    platform: &Platform,
+    images: &Images,
+    observed: &Observed,
+    prepared: &develop::AllPrepared,
+) -> Result<Vec<Object>, Failure> {
+    let state = &platform.options.state;
+    let live = secrets::live(&observed.objects);
+    let secrets = secrets::ensure(state, platform.stack(), &live).map_err(|error| {
+        let message = format!(
+            "can't keep the development secrets in {}: {error}",
+            state.display()
+        );
+        Plain::new(Family::Environment, message)
+    })?;
+    let development = develop::complete(prepared, &observed.objects).map_err(|error| {
+        Plain::new(
+            Family::Environment,
+            format!("can't make a session's token: {error}"),
+        )
+    })?;
+    let setting = Setting {
+        images: images.deployed.clone(),
+        secrets,
+        development,
+        mesh: tokens::mesh_setting(
+            platform.stack(),
+            Some(&TokenKey::ensure(state)?),
+            images.proxies(),
+        ),
+        ..Setting::default()
+    };
+    Ok(render::objects(platform.stack(), &setting))
 }
 
 async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<StepReport>, Failure> {
@@ -227,8 +281,58 @@ async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<
     Ok(ended?.into_iter().map(report).collect())
 }
 
-/// An Istio that vadev did not install is used as it is, and never changed.
+/// Puts the cluster's context into the user's kubeconfig, so that any Kubernetes tool can be used on it. The current
+/// context stays what it was, unless it was asked for.
+async fn offer_context(platform: &Platform, make_current: bool) -> Result<(), Failure> {
+    let Some(user) = platform
+        .options
+        .kubeconfig
+        .as_ref()
+        .filter(|_| platform.options.place.existing().is_none())
+    else {
+        return Ok(());
+    };
+    let own = platform.kind().await?.kubeconfig(&platform.cluster_name());
+    merge_into_user_file(&own, user, make_current).await?;
+    Ok(())
+}
+
+/// Whether Istio is vadev's to install here.
+fn may_install(platform: &Platform) -> bool {
+    platform
+        .options
+        .place
+        .existing()
+        .is_none_or(|existing| existing.install_istio)
+}
+
+/// For a cluster that is not vadev's own: gives the images the names they have in the registry. `false` where images have to
+/// be had first.
+async fn prepare(
+    platform: &Platform,
+    existing: &Existing,
+    images: &mut Images,
+    within: Duration,
+) -> Result<bool, Failure> {
+    let cluster = platform.connect(within).await?;
+    let registry = remote::registry(existing, &cluster, images).await?;
+    // Only those that this cluster runs: neither node images nor, as a rule, Istio's.
+    remote::trim(existing, images);
+    if !images.to_supply.is_empty() {
+        return Ok(false);
+    }
+    remote::rename(platform, existing, registry.as_deref(), images).await?;
+    Ok(true)
+}
+
+/// An Istio that vadev did not install is used as it is, and never changed. A cluster that is not vadev's own must have one.
 fn refuse_foreign_mesh(platform: &Platform, mesh: &MeshState, wanted: Option<&str>) -> Result<(), Failure> {
+    if platform.stack().mesh.is_some() && !may_install(platform) && *mesh == MeshState::Missing {
+        let message = format!("{} has no Istio", platform.cluster_name());
+        return Err(Plain::new(Family::Refused, message)
+            .with_hint("have vadev install it: --install-istio; or go without: --skip-istio")
+            .into());
+    }
     if wanted.is_some() && *mesh == MeshState::Foreign {
         let message = format!(
             "the Istio in {} was not installed by vadev",
@@ -242,7 +346,7 @@ fn refuse_foreign_mesh(platform: &Platform, mesh: &MeshState, wanted: Option<&st
 }
 
 fn view(plan: &Plan) -> Vec<PlannedStep> {
-    let owned = |step: plan::steps::StepView<'_>| PlannedStep {
+    let owned = |step: plan::StepView<'_>| PlannedStep {
         id: step.id.to_owned(),
         title: step.title.to_owned(),
         cause: step.cause.to_owned(),
@@ -270,50 +374,9 @@ fn report(
         status: None,
         verify: None,
         left_out,
+        context: platform.context(),
         urls: urls(platform),
         seconds: begun.elapsed().as_secs_f64(),
-    }
-}
-
-/// Where to look: the platform's health and every prefix, through the ingress gateway.
-fn urls(platform: &Platform) -> Vec<String> {
-    if platform.stack().mesh.is_none() {
-        return Vec::new();
-    }
-    let base = format!("http://127.0.0.1:{}", platform.options.http_port);
-    let prefixes = platform
-        .stack()
-        .services
-        .iter()
-        .flat_map(|sized| &sized.service.prefixes);
-    ["/health", "/api/v1/health"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(prefixes.cloned())
-        .map(|path| format!("{base}{path}"))
-        .collect()
-}
-
-/// The workspace's lock; the operating system frees it when the process ends, however it ends.
-fn lock(state: &std::path::Path) -> Result<std::fs::File, Failure> {
-    let trouble = |error: std::io::Error| {
-        Plain::new(
-            Family::Environment,
-            format!("can't lock the state folder {}: {error}", state.display()),
-        )
-        .with_hint("check its permissions")
-    };
-    std::fs::create_dir_all(state).map_err(trouble)?;
-    let file = std::fs::File::create(state.join("lock")).map_err(trouble)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let message = format!("another vadev is working on {}", state.display());
-            Err(Plain::new(Family::Refused, message)
-                .with_hint("wait for it to end, or stop it with Ctrl+C")
-                .into())
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(trouble(error).into()),
     }
 }
 

@@ -10,13 +10,15 @@ use serde_json::Value;
 
 use super::ingress::{Answer, ask, poll};
 use super::platform::Platform;
+use super::tokens::{self, TokenKey};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, Forward, ForwardTarget, Readiness};
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Setting};
 
 /// The result of all checks.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct VerifyReport {
     /// Whether every check passed.
     pub ok: bool,
@@ -25,7 +27,8 @@ pub struct VerifyReport {
 }
 
 /// The result of one check.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct CheckResult {
     /// `object`, `workload`, `ingress` or `dependencies`.
     pub group: &'static str,
@@ -35,6 +38,23 @@ pub struct CheckResult {
     pub ok: bool,
     /// What was found.
     pub detail: String,
+}
+
+impl CheckResult {
+    /// Of an HTTP answer, which is to be 200.
+    pub(super) fn of(group: &'static str, name: String, answer: &Answer) -> Self {
+        let detail = match answer.status {
+            Some(200) => "200".to_owned(),
+            Some(status) => format!("{status}: {}", answer.body.trim()),
+            None => answer.body.clone(),
+        };
+        Self {
+            group,
+            name,
+            ok: answer.status == Some(200),
+            detail,
+        }
+    }
 }
 
 /// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
@@ -57,7 +77,7 @@ pub async fn verify(
     let mut checks = there(objects, &snapshot);
     step.progress("the ingress and every service's dependencies");
     let (through_ingress, dependencies) = tokio::join!(
-        ingress(platform, &client, within),
+        ingress(platform, cluster, &client, within),
         dependencies(platform, cluster, &client, within)
     );
     checks.extend(through_ingress);
@@ -87,8 +107,13 @@ pub async fn verify_now(
 ) -> Result<VerifyReport, Failure> {
     let images = super::images::resolve(platform).await?;
     let setting = Setting {
+        mesh: tokens::mesh_setting(
+            platform.stack(),
+            TokenKey::load(&platform.options.state)?.as_ref(),
+            images.proxies(),
+        ),
         images: images.deployed,
-        secrets: indexmap::IndexMap::new(),
+        ..Setting::default()
     };
     verify(
         platform,
@@ -152,11 +177,27 @@ fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
 }
 
 /// `/health`, `/api/v1/health` and each service's own health through its prefix.
-async fn ingress(platform: &Platform, client: &reqwest::Client, within: Duration) -> Vec<CheckResult> {
+async fn ingress(
+    platform: &Platform,
+    cluster: &Cluster,
+    client: &reqwest::Client,
+    within: Duration,
+) -> Vec<CheckResult> {
     if platform.stack().mesh.is_none() {
         return Vec::new();
     }
-    let base = format!("http://127.0.0.1:{}", platform.options.http_port);
+    // The forward lives as long as the questions.
+    let (base, _forward) = match entrance(platform, cluster).await {
+        Ok(entrance) => entrance,
+        Err(error) => {
+            return vec![CheckResult {
+                group: "ingress",
+                name: "ingress gateway".to_owned(),
+                ok: false,
+                detail: error.to_string(),
+            }];
+        }
+    };
     let prefixes = platform
         .stack()
         .services
@@ -169,11 +210,32 @@ async fn ingress(platform: &Platform, client: &reqwest::Client, within: Duration
     let asks: FuturesUnordered<_> = paths
         .map(|path| {
             let url = format!("{base}{path}");
-            async move { result("ingress", url.clone(), &poll(client, &url, within).await) }
+            async move { CheckResult::of("ingress", url.clone(), &poll(client, &url, within).await) }
         })
         .collect();
     sorted(asks.collect().await)
 }
+
+/// Where the ingress gateway is asked: vadev's own clusters publish it on this machine, others are reached by a forward.
+async fn entrance(
+    platform: &Platform,
+    cluster: &Cluster,
+) -> Result<(String, Option<Forward>), k8s::K8sError> {
+    if platform.options.place.existing().is_none() {
+        return Ok((format!("http://127.0.0.1:{}", platform.options.http_port), None));
+    }
+    let target = ForwardTarget {
+        namespace: platform.stack().namespaces.mesh.clone(),
+        selector: "istio=ingressgateway".to_owned(),
+        port: GATEWAY_PORT,
+    };
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let forward = Forward::open(cluster, target, any_port, platform.reporter.clone()).await?;
+    Ok((format!("http://{}", forward.local()), Some(forward)))
+}
+
+/// The container port behind port 80 of Istio's ingress gateway, in every installation by istioctl and by Helm.
+const GATEWAY_PORT: u16 = 8080;
 
 /// `/ready` of each service that has one, asked in its pod past the sidecar: it answers for its dependencies, over mTLS.
 async fn dependencies(
@@ -195,7 +257,7 @@ async fn dependencies(
             };
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
             match Forward::open(cluster, target, any_port, platform.reporter.clone()).await {
-                Ok(forward) => result("dependencies", name, &ready(client, &forward, within).await),
+                Ok(forward) => CheckResult::of("dependencies", name, &ready(client, &forward, within).await),
                 Err(error) => CheckResult {
                     group: "dependencies",
                     name,
@@ -216,20 +278,6 @@ async fn ready(client: &reqwest::Client, forward: &Forward, within: Duration) ->
         Some(200) => first,
         Some(404) => poll(client, &format!("{base}/health"), within).await,
         _ => poll(client, &format!("{base}/ready"), within).await,
-    }
-}
-
-fn result(group: &'static str, name: String, answer: &Answer) -> CheckResult {
-    let detail = match answer.status {
-        Some(200) => "200".to_owned(),
-        Some(status) => format!("{status}: {}", answer.body.trim()),
-        None => answer.body.clone(),
-    };
-    CheckResult {
-        group,
-        name,
-        ok: answer.status == Some(200),
-        detail,
     }
 }
 

@@ -24,6 +24,14 @@ pub enum ImageError {
         /// Its reference.
         image: String,
     },
+    /// A node does not have an image that it should.
+    #[error("node {node} has no image {image}")]
+    NotInNode {
+        /// Its reference.
+        image: String,
+        /// The node's container.
+        node: String,
+    },
     /// A command in a node failed.
     #[error("`{command}` in node {node} failed: {problem}")]
     Node {
@@ -43,6 +51,16 @@ pub enum ImageError {
         image: String,
         /// What is wrong.
         problem: String,
+    },
+    /// A service's own build failed, or its source cannot be built at all.
+    #[error("building {service} failed: {reason}")]
+    Build {
+        /// The service.
+        service: String,
+        /// The builder's reason.
+        reason: String,
+        /// The last lines of its output.
+        output: Vec<String>,
     },
     /// Reading a layer, or writing it to disk on its way, failed.
     #[error("can't {action} {}: {source}", path.display())]
@@ -73,12 +91,19 @@ impl Diagnose for ImageError {
             Self::NoImage { .. } => {
                 "vadev up builds or pulls it; vadev supply list shows what there is".to_owned()
             }
+            Self::NotInNode { .. } => "vadev up brings it there".to_owned(),
             Self::Node { output, .. } if output.iter().any(|line| line.contains("no space left")) => {
                 "the disk is full: vadev supply prune and docker system prune free space".to_owned()
             }
             Self::Node { node, .. } => format!("docker logs {node} shows the node; vadev up tries again"),
             Self::Layout { .. } => "vadev up builds the image anew after docker rmi".to_owned(),
             Self::File { .. } => "vadev doctor checks disk space".to_owned(),
+            Self::Build { service, reason, .. } if reason.contains("there is no") => format!(
+                "add a Dockerfile, name one with `dockerfile:`, or name an image with `image:` under services.{service} in vadev.yaml"
+            ),
+            Self::Build { service, .. } => {
+                format!("mend the source and save, or run `vadev up {service}` again")
+            }
         })
     }
 
@@ -86,13 +111,14 @@ impl Diagnose for ImageError {
         match self {
             Self::Docker { .. } | Self::File { .. } => Family::Environment,
             Self::NoImage { .. } | Self::Layout { .. } => Family::Supply,
-            Self::Node { .. } => Family::Cluster,
+            Self::Node { .. } | Self::NotInNode { .. } => Family::Cluster,
+            Self::Build { .. } => Family::Build,
         }
     }
 
     fn details(&self) -> Vec<String> {
         match self {
-            Self::Node { output, .. } => output.clone(),
+            Self::Node { output, .. } | Self::Build { output, .. } => output.clone(),
             _ => Vec::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! Image names in full, as containerd keeps them.
+//! Image names: in full, as containerd keeps them, and those of images that a workspace builds.
 
 /// The full form of a reference: `redis` is `docker.io/library/redis:latest`.
 pub fn full_name(reference: &str) -> String {
@@ -17,9 +17,32 @@ pub fn full_name(reference: &str) -> String {
     }
 }
 
+/// The moving tag of a workspace's service: it means the newest image, in every node. The Deployment names it, so that its
+/// template never changes and a pod that is made anew runs the newest.
+pub fn moving(workspace: &str, service: &str) -> String {
+    format!("vadev.local/{workspace}/{service}:dev")
+}
+
+/// The exact tag beside a moving one: `…:dev` with the ID `sha256:0a4b…` is `…:dev-0a4bf1cd1970`. It never means anything
+/// else, so that a pod that is given it certainly runs that image.
+pub fn exact(moving: &str, id: &str) -> String {
+    let digits: String = id.trim_start_matches("sha256:").chars().take(12).collect();
+    format!("{moving}-{digits}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::full_name;
+    use super::*;
+
+    #[test]
+    fn an_exact_tag_is_the_moving_one_with_digits() {
+        let moving = moving("shop", "agent-engine");
+        assert_eq!(moving, "vadev.local/shop/agent-engine:dev");
+        assert_eq!(
+            exact(&moving, "sha256:0a4bf1cd19702222"),
+            "vadev.local/shop/agent-engine:dev-0a4bf1cd1970"
+        );
+    }
 
     #[test]
     fn short_names_are_dockers() {

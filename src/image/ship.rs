@@ -1,35 +1,30 @@
 //! Bringing images into nodes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use futures::future::try_join_all;
+use tokio::sync::Mutex;
 
 use crate::report::Step;
 
+use super::append::Appended;
 use super::error::ImageError;
 use super::export::export;
-use super::inventory::{Contents, Names, alias};
+use super::inventory::{Contents, Listening, Names, alias};
 use super::layout::{chain_ids, sha256};
 use super::local_store::LocalStore;
-use super::node::node_pipe;
+use super::node::{Running, node_pipe};
 use super::reference::full_name;
 use super::source::Content;
-
-/// An image that a node lacks.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// As the caller named it.
-    pub image: String,
-    /// The node's container.
-    pub node: String,
-}
+use super::wanted::{Missing, Wanted, inspect, known_as, lacking, together};
 
 /// What was done for one image and one node.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Shipped {
     /// As the caller named it.
     pub image: String,
@@ -41,73 +36,8 @@ pub struct Shipped {
     pub skipped_bytes: u64,
     /// From the first byte to the image's being usable; 0 where it was there.
     pub seconds: f64,
-}
-
-/// An image as the engine knows it.
-#[derive(Debug, Clone)]
-struct Wanted {
-    image: String,
-    name: String,
-    id: String,
-    diff_ids: Vec<String>,
-}
-
-/// Which of the images which of the nodes lack, or have in another version. One request per image and one command per
-/// node, all at once: about a tenth of a second.
-pub async fn missing(
-    docker: &Docker,
-    nodes: &[String],
-    images: &[String],
-) -> Result<Vec<Missing>, ImageError> {
-    let (_, lacking) = compare(docker, nodes, images).await?;
-    Ok(lacking)
-}
-
-/// The images as the engine knows them, and which node lacks which.
-async fn compare(
-    docker: &Docker,
-    nodes: &[String],
-    images: &[String],
-) -> Result<(Vec<Wanted>, Vec<Missing>), ImageError> {
-    let wanted = try_join_all(images.iter().map(|image| inspect(docker, image)));
-    let names = try_join_all(nodes.iter().map(|node| Names::of(docker, node)));
-    let (wanted, names) = tokio::try_join!(wanted, names)?;
-    let pairs = wanted.iter().flat_map(|w| {
-        nodes
-            .iter()
-            .zip(&names)
-            .map(move |(node, names)| (w, node, names))
-    });
-    let lacking = pairs.filter(|(w, _, names)| !names.has(&w.name, &w.id));
-    let lacking = lacking.map(|(w, node, _)| Missing {
-        image: w.image.clone(),
-        node: node.clone(),
-    });
-    let lacking = lacking.collect();
-    Ok((wanted, lacking))
-}
-
-async fn inspect(docker: &Docker, image: &str) -> Result<Wanted, ImageError> {
-    let found = docker.inspect_image(image).await.map_err(|source| match source {
-        bollard::errors::Error::DockerResponseServerError { status_code: 404, .. } => ImageError::NoImage {
-            image: image.to_owned(),
-        },
-        source => ImageError::Docker {
-            action: "inspect",
-            subject: image.to_owned(),
-            source: Box::new(source),
-        },
-    })?;
-    let diff_ids = found.root_fs.and_then(|fs| fs.layers).unwrap_or_default();
-    let id = found
-        .id
-        .ok_or_else(|| ImageError::layout(image, &"it has no ID"))?;
-    Ok(Wanted {
-        image: image.to_owned(),
-        name: full_name(image),
-        id,
-        diff_ids,
-    })
+    /// Digest of the image's configuration, by which the kubelet knows what runs; empty where nothing was sent.
+    pub config: String,
 }
 
 /// Brings the images into all the nodes: each image to all nodes at once, and of each image only the layers that a
@@ -121,31 +51,31 @@ pub async fn ship(
     images: &[String],
     step: &Step,
 ) -> Result<Vec<Shipped>, ImageError> {
-    // Asked side by side with what is lacking: it is wasted where nothing is, and a third of the time where a small
-    // change is shipped.
-    let contents =
-        try_join_all(nodes.iter().map(|node| async move {
-            Ok::<_, ImageError>((node.clone(), Contents::of(docker, node).await?))
-        }));
-    let compared = compare(docker, nodes, images);
-    let (compared, contents, store) = tokio::join!(compared, contents, LocalStore::find(docker));
-    let (wanted, lacking) = compared?;
+    let wanted = try_join_all(images.iter().map(|image| inspect(docker, image))).await?;
+    let asked = known_as(&wanted);
+    let listening = try_join_all(nodes.iter().map(|node| Listening::open(docker, node, &asked)));
+    let (listening, store) = tokio::join!(listening, LocalStore::find(docker));
+    let listening = listening?;
+    let names: Vec<&Names> = listening.iter().map(|one| &one.names).collect();
+    let lacking = lacking(&wanted, nodes, &names);
     let mut shipped: Vec<Shipped> = Vec::new();
     if !lacking.is_empty() {
-        let mut shipment = Shipment {
-            docker,
-            step,
-            store,
-            contents: contents?.into_iter().collect(),
-        };
-        for image in &wanted {
-            let to: Vec<String> = lacking
-                .iter()
-                .filter(|m| m.image == image.image)
-                .map(|m| m.node.clone())
-                .collect();
+        let mut shipment = Shipment::new(docker, step);
+        shipment.store = store;
+        for (node, one) in nodes.iter().zip(listening) {
+            shipment.contents.insert(node.clone(), one.contents);
+            shipment.imports.get_mut().insert(node.clone(), one.import);
+        }
+        for image in together(&wanted) {
+            let of_it = |m: &&Missing| {
+                wanted
+                    .iter()
+                    .any(|other| other.image == m.image && other.id == image.id)
+            };
+            let to: BTreeSet<String> = lacking.iter().filter(of_it).map(|m| m.node.clone()).collect();
             if !to.is_empty() {
-                shipped.extend(shipment.image(image, &to).await?);
+                let to: Vec<String> = to.into_iter().collect();
+                shipped.extend(shipment.image(&image, &to).await?);
             }
         }
     }
@@ -159,6 +89,7 @@ pub async fn ship(
                     sent_bytes: 0,
                     skipped_bytes: 0,
                     seconds: 0.0,
+                    config: String::new(),
                 });
             }
         }
@@ -166,14 +97,48 @@ pub async fn ship(
     Ok(shipped)
 }
 
+/// Brings an appended image to the nodes, each of which has its base: the new layer, configuration and manifest are all
+/// that goes. It appears under its exact name alone; [`super::retag`] points the moving one at it.
+pub async fn ship_appended(
+    docker: &Docker,
+    nodes: &[String],
+    image: &Appended,
+    step: &Step,
+) -> Result<Vec<Shipped>, ImageError> {
+    let mut shipment = Shipment::new(docker, step);
+    let wanted = Wanted {
+        image: image.built.reference.clone(),
+        names: vec![full_name(&image.built.reference)],
+        id: image.built.id.clone(),
+        diff_ids: image.content.diff_ids.clone(),
+    };
+    let mut send = vec![false; image.content.layers.len()];
+    send.iter_mut().last().into_iter().for_each(|last| *last = true);
+    shipment
+        .send_only(&wanted, Arc::clone(&image.content), nodes, Some(send))
+        .await
+}
+
 struct Shipment<'a> {
     docker: &'a Docker,
     step: &'a Step,
     store: Option<LocalStore>,
     contents: HashMap<String, Contents>,
+    /// Imports that wait in their nodes; each is good for one image.
+    imports: Mutex<HashMap<String, Running>>,
 }
 
-impl Shipment<'_> {
+impl<'a> Shipment<'a> {
+    fn new(docker: &'a Docker, step: &'a Step) -> Self {
+        Self {
+            docker,
+            step,
+            store: None,
+            contents: HashMap::new(),
+            imports: Mutex::default(),
+        }
+    }
+
     async fn image(&mut self, wanted: &Wanted, nodes: &[String]) -> Result<Vec<Shipped>, ImageError> {
         let image = &wanted.image;
         self.step.progress(format!("{image}: reading it"));
@@ -239,19 +204,32 @@ impl Shipment<'_> {
         nodes: &[String],
         sparing: bool,
     ) -> Result<Vec<Shipped>, ImageError> {
+        let all = (!sparing).then(|| vec![true; content.layers.len()]);
+        self.send_only(wanted, content, nodes, all).await
+    }
+
+    /// Sends the layers that are marked; without marks those that each node lacks.
+    async fn send_only(
+        &mut self,
+        wanted: &Wanted,
+        content: Arc<Content>,
+        nodes: &[String],
+        marked: Option<Vec<bool>>,
+    ) -> Result<Vec<Shipped>, ImageError> {
         let digests = content.digests();
         let chain = chain_ids(&content.diff_ids);
-        let mut names = vec![wanted.name.clone()];
+        let mut names = wanted.names.clone();
         if wanted.id != sha256(&content.config) {
             names.push(alias(&wanted.id));
         }
         let total = Arc::new(AtomicU64::new(0));
         let transfers = nodes.iter().map(|node| {
-            let known = self.contents.get(node).filter(|_| sparing);
-            let send = known.map_or_else(
-                || vec![true; digests.len()],
-                |known| known.lacks(&digests, &chain),
-            );
+            let send = marked.clone().unwrap_or_else(|| {
+                self.contents.get(node).map_or_else(
+                    || vec![true; digests.len()],
+                    |known| known.lacks(&digests, &chain),
+                )
+            });
             self.transfer(wanted, &content, node, names.clone(), send, Arc::clone(&total))
         });
         let transfers = try_join_all(transfers);
@@ -310,8 +288,15 @@ impl Shipment<'_> {
             }
             drop(sender);
         };
-        let import = ["ctr", "-n", "k8s.io", "images", "import", "-"];
-        let (result, ()) = tokio::join!(node_pipe(self.docker, node, &import, receiver), count);
+        let waiting = self.imports.lock().await.remove(node);
+        let import = async {
+            if let Some(import) = waiting {
+                return import.end(Listening::GO, receiver).await;
+            }
+            let import = ["ctr", "-n", "k8s.io", "images", "import", "-"];
+            node_pipe(self.docker, node, &import, receiver).await
+        };
+        let (result, ()) = tokio::join!(import, count);
         result?;
         Ok(Shipped {
             image: wanted.image.clone(),
@@ -319,6 +304,7 @@ impl Shipment<'_> {
             sent_bytes: sent_here.load(Ordering::Relaxed),
             skipped_bytes,
             seconds: begun.elapsed().as_secs_f64(),
+            config: sha256(&content.config),
         })
     }
 }

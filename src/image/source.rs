@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::assemble::Assembly;
+use super::chunks::Chunks;
 use super::layout::{Layer, TAR_END, blob_path, index, manifest, padding, sha256, tar_file, tar_header};
 
 /// Bytes of a layer.
@@ -89,22 +90,8 @@ impl Content {
         wanted: Vec<bool>,
         sent: Arc<AtomicU64>,
     ) -> mpsc::Receiver<io::Result<Bytes>> {
-        let (sender, receiver) = mpsc::channel(4);
         let content = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let mut out = Chunks {
-                sender: sender.clone(),
-                buffer: Vec::with_capacity(CHUNK),
-                sent,
-            };
-            if let Err(error) = content.write(&names, &wanted, &mut out)
-                && error.kind() != io::ErrorKind::BrokenPipe
-            {
-                // The receiver may be gone as well; then nobody is left to be told.
-                let _told = sender.blocking_send(Err(error));
-            }
-        });
-        receiver
+        Chunks::counted(sent, move |out| content.write(&names, &wanted, out))
     }
 
     fn write(&self, names: &[String], send: &[bool], out: &mut Chunks) -> io::Result<()> {
@@ -133,39 +120,6 @@ impl Content {
         }
         out.write_all(&TAR_END)?;
         out.flush()
-    }
-}
-
-const CHUNK: usize = 256 * 1024;
-
-/// Writes into a bounded channel; a receiver that is gone is a broken pipe.
-struct Chunks {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-    sent: Arc<AtomicU64>,
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..n]);
-        if self.buffer.len() == CHUNK {
-            self.flush()?;
-        }
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        let size = full.len() as u64;
-        self.sender
-            .blocking_send(Ok(full.into()))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        self.sent.fetch_add(size, Ordering::Relaxed);
-        Ok(())
     }
 }
 

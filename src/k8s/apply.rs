@@ -56,6 +56,8 @@ pub struct ApplyOptions<'a> {
     pub known: Option<&'a Snapshot>,
     /// Ask the server what would happen, and change nothing.
     pub dry_run: bool,
+    /// Whether an object whose change the server does not allow in place may be deleted and made again.
+    pub recreate: bool,
     /// How long one object may be tried: for busy servers, and for namespaces, definitions and webhooks on their way.
     pub within: Duration,
 }
@@ -65,6 +67,7 @@ impl Default for ApplyOptions<'_> {
         Self {
             known: None,
             dry_run: false,
+            recreate: true,
             within: Duration::from_mins(1),
         }
     }
@@ -171,7 +174,12 @@ pub async fn apply_one(
         })
     };
     let (now, recreated) = match send().await {
-        Err(error) if before.is_some() && !options.dry_run && may_recreate(&reference, &error) => {
+        Err(error)
+            if before.is_some()
+                && !options.dry_run
+                && options.recreate
+                && may_recreate(&reference, &error) =>
+        {
             let delete = DeleteOptions {
                 propagation: heirs(&reference),
                 ..DeleteOptions::default()

@@ -39,6 +39,9 @@ const fn global(api_version: &'static str, kind: &'static str, plural: &'static 
     }
 }
 
+/// Pods, which vadev never applies and therefore are not among [`BUILT_IN`].
+pub const PODS: &[KindInfo] = &[ns("v1", "Pod", "pods")];
+
 /// Every kind that vadev renders or that Istio's manifests hold, in the order in which deletion is safest when read
 /// backwards. Kubernetes 1.25+ and Istio 1.22+ serve all of these versions.
 pub const BUILT_IN: &[KindInfo] = &[
@@ -121,6 +124,7 @@ pub const BUILT_IN: &[KindInfo] = &[
         "authorizationpolicies",
     ),
     ns("telemetry.istio.io/v1", "Telemetry", "telemetries"),
+    global("apiregistration.k8s.io/v1", "APIService", "apiservices"),
 ];
 
 impl KindInfo {

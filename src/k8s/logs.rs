@@ -2,6 +2,7 @@
 
 use futures::{AsyncBufReadExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, LogParams};
 
 use super::client::Cluster;
@@ -16,6 +17,8 @@ pub struct LogOptions {
     pub tail: Option<i64>,
     /// Only lines of the last so many seconds.
     pub since_seconds: Option<i64>,
+    /// Only lines from this moment on, to the second; counts instead of `since_seconds`.
+    pub since: Option<Timestamp>,
     /// The container's life before its last restart.
     pub previous: bool,
     /// Put the time (RFC 3339) before each line.
@@ -28,7 +31,8 @@ impl LogOptions {
             container: self.container.clone(),
             follow,
             previous: self.previous,
-            since_seconds: self.since_seconds,
+            since_seconds: self.since_seconds.filter(|_| self.since.is_none()),
+            since_time: self.since,
             tail_lines: self.tail,
             timestamps: self.timestamps,
             ..LogParams::default()
@@ -67,9 +71,29 @@ pub async fn follow(
     pod: &str,
     options: &LogOptions,
 ) -> Result<impl Stream<Item = Result<String, K8sError>> + Send + use<>, K8sError> {
+    lines(cluster, namespace, pod, options, true).await
+}
+
+/// The lines that are there now, one after the other: for logs too long to hold.
+pub async fn read(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    options: &LogOptions,
+) -> Result<impl Stream<Item = Result<String, K8sError>> + Send + use<>, K8sError> {
+    lines(cluster, namespace, pod, options, false).await
+}
+
+async fn lines(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    options: &LogOptions,
+    follow: bool,
+) -> Result<impl Stream<Item = Result<String, K8sError>> + Send + use<>, K8sError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let reader = pods
-        .log_stream(pod, &options.params(true))
+        .log_stream(pod, &options.params(follow))
         .await
         .map_err(|e| refused(namespace, pod, e))?;
     let (namespace, pod) = (namespace.to_owned(), pod.to_owned());

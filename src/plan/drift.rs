@@ -29,18 +29,18 @@ fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Lists of named things are compared by name, others place by place.
+/// Lists of named things are compared by name, others place by place. What is mounted is known by where: several files of one
+/// volume have one name.
 fn lists(path: &str, desired: &[Value], live: &[Value], found: &mut Vec<String>) {
-    let named = !desired.is_empty()
-        && desired
-            .iter()
-            .chain(live)
-            .all(|item| item.get("name").is_some_and(Value::is_string));
-    if named {
+    let names_all = |key: &&str| {
+        let mut items = desired.iter().chain(live);
+        !desired.is_empty() && items.all(|item| item.get(*key).is_some_and(Value::is_string))
+    };
+    if let Some(key) = ["mountPath", "name"].into_iter().find(|key| names_all(key)) {
         for wanted in desired {
-            let name = wanted["name"].as_str().unwrap_or_default();
+            let name = wanted[key].as_str().unwrap_or_default();
             let path = format!("{path}[{name}]");
-            match live.iter().find(|item| item["name"] == wanted["name"]) {
+            match live.iter().find(|item| item[key] == wanted[key]) {
                 Some(item) => compare(&path, wanted, item, found),
                 None => found.push(format!("{path} removed")),
             }
@@ -104,6 +104,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn two_files_of_one_volume_are_told_apart() {
+        let mount = |path: &str, key: &str| json!({ "name": "files", "mountPath": path, "subPath": key });
+        let desired = json!({ "volumeMounts": [mount("/etc/a", "a"), mount("/etc/b", "b")] });
+        let live = json!({ "volumeMounts": [mount("/etc/b", "b"), mount("/etc/a", "a")] });
+        assert!(drift(&desired, &live).is_empty(), "{:?}", drift(&desired, &live));
+        let other = json!({ "volumeMounts": [mount("/etc/a", "c"), mount("/etc/b", "b")] });
+        assert_eq!(drift(&desired, &other), ["volumeMounts[/etc/a].subPath c → a"]);
+    }
 
     #[test]
     fn only_what_was_rendered_counts() {

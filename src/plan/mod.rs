@@ -4,11 +4,13 @@
 pub mod drift;
 pub mod observed;
 pub mod reconcile;
+pub mod step;
 pub mod steps;
 
 pub use observed::{ClusterState, MeshState, Observed};
 pub use reconcile::{Change, reconcile};
-pub use steps::{Action, Desired, Plan, PlanStep, plan};
+pub use step::{Action, Plan, PlanStep, StepView};
+pub use steps::{Desired, plan};
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,12 @@ pub struct Observed {
     pub cluster: ClusterState,
     /// References of images that must be had first: not in the engine, or made from older inputs. Reference → cause.
     pub images_to_supply: BTreeMap<String, String>,
+    /// Tools that must be had first, as far as they can be needed. Name → cause.
+    pub tools_to_supply: BTreeMap<String, String>,
     /// References that at least one node lacks. Only known where the cluster runs.
     pub images_to_ship: BTreeSet<String>,
+    /// Services whose pods run an older image than the moving tag is to mean: service → cause.
+    pub stale: BTreeMap<String, String>,
     /// Istio's control plane.
     pub mesh: MeshState,
     /// vadev's objects in the cluster.

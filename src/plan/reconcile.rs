@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::drift::drift;
-use crate::render::object::{Object, ObjectId};
+use crate::render::develop;
+use crate::render::object::{COMPONENT, Object, ObjectId};
 
 /// An object that must be applied, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,16 +35,27 @@ pub fn reconcile(
         })
     });
     let wanted: BTreeSet<ObjectId> = desired.iter().map(Object::id).collect();
-    let gone = if prune {
-        live.keys().filter(|id| !wanted.contains(id)).cloned().collect()
-    } else {
-        Vec::new()
+    let here: BTreeSet<&str> = desired.iter().map(Object::component).collect();
+    // A part of the profile leaves the rest alone, but for what development left of its own services.
+    let leftover = |value: &Value| {
+        let labels = &value["metadata"]["labels"];
+        labels[develop::DEVELOPMENT].is_string()
+            && labels[COMPONENT].as_str().is_some_and(|one| here.contains(one))
     };
+    let gone = live
+        .iter()
+        .filter(|(id, value)| !wanted.contains(id) && (prune || leftover(value)))
+        .map(|(id, _)| id.clone())
+        .collect();
     (changes.collect(), gone)
 }
 
 /// The first two differences; a Secret's values are never named.
 fn named(object: &Object, live: &Value) -> Option<String> {
+    // What only the live object has is others' business, but for the parts that development put there.
+    if develop::ended(object, live) {
+        return Some("development ended".to_owned());
+    }
     let differences = drift(object.value(), live);
     if differences.is_empty() {
         return None;

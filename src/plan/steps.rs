@@ -1,13 +1,12 @@
 //! The steps of an `up`, as a graph: whatever does not need another runs beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use indexmap::IndexMap;
-use serde::Serialize;
 
 use super::observed::{ClusterState, MeshState, Observed};
 use super::reconcile::{Change, reconcile};
+use super::step::{Action, Plan, PlanStep};
 use crate::profile::Stack;
 use crate::render::{Object, ObjectId};
 
@@ -22,114 +21,10 @@ pub struct Desired<'a> {
     pub images: &'a IndexMap<String, Vec<String>>,
     /// Digest of Istio's installation file; `None` where there is no mesh or it is left alone (`--skip-istio`).
     pub mesh_digest: Option<&'a str>,
+    /// Whether the nodes pull from a registry, to which images are pushed, instead of being given them.
+    pub pushes: bool,
     /// Whether the stack is the whole profile: only then is what is not in it pruned.
     pub whole: bool,
-}
-
-/// What a step does. The engine carries it out and decides nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Have the image in the Docker engine.
-    SupplyImage(String),
-    /// Remove what is left of a cluster whose creation never ended.
-    RemoveBroken,
-    /// Make the cluster.
-    CreateCluster,
-    /// Wait until its nodes take images, which they do long before the API server answers.
-    WaitNodes,
-    /// Wait until its API server answers, which it does before kind has come to its end.
-    WaitApi,
-    /// Start or unpause its nodes and wait for the API server.
-    StartCluster,
-    /// Have the images in every node.
-    ShipImages(Vec<String>),
-    /// Install Istio and wait until it injects.
-    InstallMesh,
-    /// Apply objects.
-    Apply(Vec<Change>),
-    /// Wait until the component's workloads are ready.
-    Wait(String),
-    /// Remove objects.
-    Prune(Vec<ObjectId>),
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlanStep {
-    /// Unique: `image/…`, `remove`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`, `apply/…`, `ready/…`, `prune`.
-    pub id: String,
-    /// For people.
-    pub title: String,
-    /// Why.
-    pub cause: String,
-    /// Ids of steps that must have ended well before.
-    pub needs: Vec<String>,
-    /// What it does.
-    pub action: Action,
-}
-
-/// The steps, each after those it needs.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Plan {
-    /// In a valid order.
-    pub steps: Vec<PlanStep>,
-}
-
-/// A step as JSON and in `--dry-run`.
-#[derive(Debug, Clone, Serialize)]
-pub struct StepView<'a> {
-    /// Id.
-    pub id: &'a str,
-    /// Title.
-    pub title: &'a str,
-    /// Cause.
-    pub cause: &'a str,
-    /// What it waits for.
-    pub needs: &'a [String],
-    /// Objects that it applies or removes.
-    pub objects: Vec<String>,
-}
-
-impl Plan {
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-    /// For `--dry-run -o json`.
-    pub fn view(&self) -> Vec<StepView<'_>> {
-        let objects = |action: &Action| match action {
-            Action::Apply(changes) => changes
-                .iter()
-                .map(|change| format!("{} ({})", change.object.id(), change.cause))
-                .collect(),
-            Action::Prune(ids) => ids.iter().map(ToString::to_string).collect(),
-            _ => Vec::new(),
-        };
-        self.steps
-            .iter()
-            .map(|step| StepView {
-                id: &step.id,
-                title: &step.title,
-                cause: &step.cause,
-                needs: &step.needs,
-                objects: objects(&step.action),
-            })
-            .collect()
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            let after = if step.needs.is_empty() {
-                String::new()
-            } else {
-                format!("  [after {}]", step.needs.join(", "))
-            };
-            writeln!(f, "{}: {} ({}){after}", step.id, step.title, step.cause)?;
-        }
-        Ok(())
-    }
 }
 
 /// Name under which cluster-wide images stand in [`Desired::images`].
@@ -153,6 +48,8 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
     draft.mesh();
     let (changes, gone) = reconcile(desired.objects, &observed.objects, desired.whole);
     draft.objects(changes);
+    draft.unready();
+    draft.swap();
     draft.prune(gone);
     Plan { steps: draft.steps }
 }
@@ -178,8 +75,24 @@ impl Draft<'_> {
         });
     }
 
+    fn creates_cluster(&self) -> bool {
+        matches!(
+            self.observed.cluster,
+            ClusterState::Missing | ClusterState::Broken(_)
+        )
+    }
+
     fn images(&mut self) {
+        // A cluster that is there has its nodes; a newer node image is for the next one.
+        let nodes = self
+            .desired
+            .images
+            .get(CLUSTER)
+            .filter(|_| !self.creates_cluster());
         for (reference, cause) in &self.observed.images_to_supply {
+            if nodes.is_some_and(|images| images.contains(reference)) {
+                continue;
+            }
             let title = format!("Get image {reference}");
             self.add(
                 format!("image/{reference}"),
@@ -193,9 +106,12 @@ impl Draft<'_> {
 
     fn cluster(&mut self) {
         let node_images = self.desired.images.get(CLUSTER).into_iter().flatten();
-        let needs: Vec<String> = node_images
+        let mut needs: Vec<String> = node_images
             .map(|reference| format!("image/{reference}"))
             .collect();
+        if self.creates_cluster() {
+            needs.extend(self.tool("kind"));
+        }
         let id = "cluster".to_owned();
         let (title, cause, action) = match &self.observed.cluster {
             ClusterState::Running => return,
@@ -222,6 +138,15 @@ impl Draft<'_> {
         self.add(id, title.into(), cause.into(), needs, action);
     }
 
+    /// A step of its own, so that a tool is compiled while there is still something else to wait for.
+    fn tool(&mut self, name: &str) -> Option<String> {
+        let cause = self.observed.tools_to_supply.get(name)?.clone();
+        let id = format!("tool/{name}");
+        let action = Action::SupplyTool(name.to_owned());
+        self.add(id.clone(), format!("Get {name}"), cause, vec![], action);
+        Some(id)
+    }
+
     /// Two steps look on while the cluster is made, so they need what its creation needs and not its end.
     fn create_cluster(&mut self, cause: &str, needs: &[String]) {
         let steps = [
@@ -237,10 +162,7 @@ impl Draft<'_> {
     /// One step a component, so that the first to be had is the first to be shipped. An image that several need goes
     /// with the first of them.
     fn ship(&mut self) {
-        let all_missing = matches!(
-            self.observed.cluster,
-            ClusterState::Missing | ClusterState::Broken(_)
-        );
+        let all_missing = self.creates_cluster();
         let mut planned = BTreeSet::new();
         for (component, references) in self.desired.images {
             if component == CLUSTER {
@@ -262,11 +184,15 @@ impl Draft<'_> {
             }
             let mut needs = vec!["nodes".to_owned()];
             needs.extend(lacking.iter().map(|reference| format!("image/{reference}")));
-            let title = format!("Load into the nodes: {}", lacking.join(", "));
+            let (title, cause) = if self.desired.pushes {
+                ("Push to the registry", "not in the registry")
+            } else {
+                ("Load into the nodes", "not in the nodes")
+            };
             self.add(
                 format!("ship/{component}"),
-                title,
-                "not in the nodes".into(),
+                format!("{title}: {}", lacking.join(", ")),
+                cause.into(),
                 needs,
                 Action::ShipImages(lacking),
             );
@@ -282,13 +208,22 @@ impl Draft<'_> {
             MeshState::Installed(there) if there != digest => "installation changed",
             MeshState::Installed(_) | MeshState::Foreign => return,
         };
-        let needs = vec!["api".to_owned(), format!("ship/{MESH}")];
+        let mut needs = vec!["api".to_owned(), format!("ship/{MESH}")];
+        needs.extend(self.tool("istioctl"));
         self.add(
             "mesh".into(),
             "Install Istio".into(),
             cause.into(),
             needs,
             Action::InstallMesh,
+        );
+        // Services need what injects their sidecars; the gateway they need not wait for.
+        self.add(
+            "gateway".into(),
+            "Wait for the ingress gateway".into(),
+            cause.into(),
+            vec!["mesh".into()],
+            Action::WaitGateway,
         );
     }
 
@@ -344,6 +279,32 @@ impl Draft<'_> {
         }
     }
 
+    /// What an interrupted run has applied, or what a started node has not brought back yet, is waited for as well.
+    fn unready(&mut self) {
+        let desired = self.desired;
+        for object in desired.objects {
+            let (id, component) = (object.id(), object.component().to_owned());
+            let step = format!("ready/{component}");
+            let waits = matches!(id.kind.as_str(), "Deployment" | "StatefulSet") && !self.ids.contains(&step);
+            let live = self.observed.objects.get(&id);
+            if waits && live.is_some_and(unready) {
+                let title = format!("Wait for {component}");
+                let needs = vec![
+                    "cluster".to_owned(),
+                    "mesh".to_owned(),
+                    format!("apply/{component}"),
+                ];
+                self.add(
+                    step,
+                    title,
+                    "not ready yet".into(),
+                    needs,
+                    Action::Wait(component),
+                );
+            }
+        }
+    }
+
     /// Which ship steps bring a component's images.
     fn shippers(&self) -> BTreeMap<String, Vec<String>> {
         let steps_of = |reference: &String| {
@@ -365,6 +326,23 @@ impl Draft<'_> {
             .collect()
     }
 
+    /// The Deployment's template names a moving tag and does not change with it, so no rollout follows from a new image.
+    fn swap(&mut self) {
+        for (service, cause) in &self.observed.stale {
+            if !self.desired.images.contains_key(service) {
+                continue;
+            }
+            let needs = ["ship", "apply", "ready"].map(|step| format!("{step}/{service}"));
+            self.add(
+                format!("swap/{service}"),
+                format!("Start the new {service}"),
+                cause.clone(),
+                needs.to_vec(),
+                Action::Swap(service.clone()),
+            );
+        }
+    }
+
     fn prune(&mut self, gone: Vec<ObjectId>) {
         if gone.is_empty() {
             return;
@@ -378,6 +356,13 @@ impl Draft<'_> {
             Action::Prune(gone),
         );
     }
+}
+
+/// Whether a workload's status says that replicas are missing. One without a status says nothing.
+fn unready(live: &serde_json::Value) -> bool {
+    let number = |pointer: &str| live.pointer(pointer).and_then(serde_json::Value::as_u64);
+    live.get("status").is_some()
+        && number("/status/readyReplicas").unwrap_or(0) < number("/spec/replicas").unwrap_or(1)
 }
 
 /// One cause for several objects: `missing`, or the first drift with its object.

@@ -15,9 +15,12 @@ fn stack() -> Stack {
         profile: "dev".into(),
         workspace: "test".into(),
         namespaces: Namespaces::default(),
+        host: None,
         mesh: None,
         infrastructure: vec![],
         services: vec![],
+        seed: false,
+        metrics: false,
         left_out: vec![],
         figures: vec![],
         partial: false,
@@ -57,6 +60,7 @@ fn text(observed: &Observed) -> String {
         objects: &objects,
         images: &images,
         mesh_digest: Some("d1"),
+        pushes: false,
         whole: true,
     };
     plan(&desired, observed).to_string()
@@ -80,17 +84,21 @@ fn an_empty_machine_gets_everything_in_order() {
     let missing = |reference: &str| (reference.to_owned(), "missing".to_owned());
     let observed = Observed {
         images_to_supply: ["node:1", "redis:7"].map(missing).into(),
+        tools_to_supply: ["kind", "istioctl"].map(missing).into(),
         ..Observed::default()
     };
     insta::assert_snapshot!(text(&observed), @r"
     image/node:1: Get image node:1 (missing)
     image/redis:7: Get image redis:7 (missing)
-    cluster: Create the kind cluster (missing)  [after image/node:1]
-    nodes: Wait for the nodes (missing)  [after image/node:1]
-    api: Wait for the API server (missing)  [after image/node:1]
+    tool/kind: Get kind (missing)
+    cluster: Create the kind cluster (missing)  [after image/node:1, tool/kind]
+    nodes: Wait for the nodes (missing)  [after image/node:1, tool/kind]
+    api: Wait for the API server (missing)  [after image/node:1, tool/kind]
     ship/mesh: Load into the nodes: pilot:1 (not in the nodes)  [after nodes]
     ship/redis: Load into the nodes: redis:7 (not in the nodes)  [after nodes, image/redis:7]
-    mesh: Install Istio (missing)  [after api, ship/mesh]
+    tool/istioctl: Get istioctl (missing)
+    mesh: Install Istio (missing)  [after api, ship/mesh, tool/istioctl]
+    gateway: Wait for the ingress gateway (missing)  [after mesh]
     apply/namespaces: Apply namespaces (Namespace/infra: missing)  [after api]
     apply/redis: Apply redis (StatefulSet/redis in infra: missing)  [after api, apply/namespaces, ship/redis]
     ready/redis: Wait for redis (StatefulSet/redis in infra: missing)  [after apply/redis, cluster]
@@ -101,6 +109,33 @@ fn an_empty_machine_gets_everything_in_order() {
 #[test]
 fn a_second_up_has_nothing_to_do() {
     assert_eq!(text(&everything_there()), "");
+}
+
+#[test]
+fn a_newer_node_image_is_for_the_next_cluster() {
+    let mut observed = everything_there();
+    let changed = ("node:1".to_owned(), "recipe changed".to_owned());
+    observed.images_to_supply.extend([changed]);
+    assert_eq!(text(&observed), "");
+    observed.cluster = ClusterState::Missing;
+    assert!(text(&observed).contains("image/node:1"));
+}
+
+#[test]
+fn what_an_interrupted_run_applied_is_waited_for() {
+    let mut observed = everything_there();
+    for (id, value) in &mut observed.objects {
+        if id.kind == "StatefulSet" {
+            value["status"] = json!({});
+        }
+    }
+    insta::assert_snapshot!(text(&observed), @"ready/redis: Wait for redis (not ready yet)");
+    for (id, value) in &mut observed.objects {
+        if id.kind == "StatefulSet" {
+            value["status"] = json!({ "readyReplicas": 1 });
+        }
+    }
+    assert_eq!(text(&observed), "");
 }
 
 #[test]
@@ -136,4 +171,21 @@ fn a_stopped_cluster_is_started_and_a_broken_one_made_again() {
     assert!(text(&broken).contains("remove: Remove the unfinished cluster (creation was interrupted)"));
     assert!(text(&broken).contains("[after remove]"));
     assert!(text(&broken).contains("ship/redis"));
+}
+
+#[test]
+fn pods_get_a_new_image_after_it_was_shipped_and_without_a_rollout() {
+    let mut observed = everything_there();
+    observed
+        .images_to_supply
+        .insert("redis:7".into(), "source changed".into());
+    observed.stale = BTreeMap::from([
+        ("redis".to_owned(), "image changed".to_owned()),
+        ("not-in-this-run".to_owned(), "image changed".to_owned()),
+    ]);
+    insta::assert_snapshot!(text(&observed), @r"
+    image/redis:7: Get image redis:7 (source changed)
+    ship/redis: Load into the nodes: redis:7 (not in the nodes)  [after image/redis:7]
+    swap/redis: Start the new redis (image changed)  [after ship/redis]
+    ");
 }

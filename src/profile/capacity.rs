@@ -8,10 +8,10 @@ use crate::catalog::{Bytes, MilliCpu};
 use crate::failure::{Diagnose, Family};
 
 /// What Kubernetes itself takes of a single kind node. CPU: the requests of kube-system (two coredns 200m, apiserver 250m,
-/// controller-manager 200m, scheduler 100m, etcd 100m), see design/packages.md. Memory: what the control plane, the kubelet
+/// controller-manager 200m, scheduler 100m, etcd 100m, metrics-server 10m), see design/packages.md. Memory: what the control plane, the kubelet
 /// and containerd really use, rounded up to 1 GiB; their requests alone are below 300 MiB.
 pub const KUBERNETES: Amount = Amount {
-    cpu: MilliCpu(850),
+    cpu: MilliCpu(860),
     memory: Bytes::mib(1024),
 };
 
@@ -55,6 +55,7 @@ pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) ->
 
 /// One line of the capacity table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Row {
     /// Component or part.
     pub name: String,
@@ -66,6 +67,7 @@ pub struct Row {
 
 /// The requests of a stack against what there is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Capacity {
     /// Parts of the stack, Kubernetes itself first.
     pub rows: Vec<Row>,

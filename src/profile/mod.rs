@@ -2,6 +2,7 @@
 
 pub mod capacity;
 mod choose;
+pub mod edit;
 mod load;
 mod order;
 #[allow(clippy::module_inception)]

@@ -33,6 +33,12 @@ pub struct Profile {
     /// Whether the mesh is installed.
     #[serde(default = "yes")]
     pub mesh: bool,
+    /// Whether a cluster that vadev makes gets metrics-server: figures for `top` and for autoscalers.
+    #[serde(default = "yes")]
+    pub metrics: bool,
+    /// Whether databases are filled with data that one can show.
+    #[serde(default)]
+    pub seed: bool,
     /// Replacements by service, system or workload.
     #[serde(default)]
     pub overrides: IndexMap<String, Override>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
+use super::capacity::Capacity;
 use super::choose::{Choice, choose};
 use super::order::by_dependency;
 use super::profile::{Override, Profile};
@@ -16,7 +17,31 @@ use crate::catalog::{Catalog, Infrastructure, Service};
 
 /// Resolves and sizes. `host` is what the machine (kind) or the cluster has in all; without it the profile's own bounds
 /// alone decide. Whether the result fits, [`super::capacity::Capacity`] says.
+///
+/// Some services with what they need are as large as in the whole profile, where that fits: they may join what runs already,
+/// and taking them out of it again must not resize the rest. Where the whole does not fit, they get what there is.
 pub fn resolve(
+    catalog: &Catalog,
+    profile: &Profile,
+    workspace: &Workspace,
+    selection: &Selection,
+    host: Option<Amount>,
+) -> Result<Stack, ResolveError> {
+    let mut stack = resolve_alone(catalog, profile, workspace, selection, host)?;
+    if !selection.services.is_empty() {
+        let all = Selection {
+            services: Vec::new(),
+            ..selection.clone()
+        };
+        let whole = resolve_alone(catalog, profile, workspace, &all, host)?;
+        if host.is_none_or(|host| Capacity::of(&whole, host, false).fits()) {
+            stack.take_sizes(&whole);
+        }
+    }
+    Ok(stack)
+}
+
+fn resolve_alone(
     catalog: &Catalog,
     profile: &Profile,
     workspace: &Workspace,
@@ -34,6 +59,7 @@ pub fn resolve(
         profile: profile.name.clone(),
         workspace: workspace.name.clone(),
         namespaces: Namespaces::default(),
+        host: None,
         mesh: None,
         infrastructure: choice
             .systems
@@ -41,6 +67,8 @@ pub fn resolve(
             .map(|system| unsized_system(system, &overrides))
             .collect(),
         services: services.collect(),
+        seed: profile.seed,
+        metrics: profile.metrics && !selection.is_partial(),
         left_out: choice.left_out.clone(),
         figures: Vec::new(),
         partial: selection.is_partial(),

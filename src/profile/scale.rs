@@ -165,6 +165,7 @@ impl<'a> Scale<'a> {
             version: entry.version.clone(),
             pilot_replicas,
             gateway_replicas,
+            policy: entry.policy.clone(),
         }
     }
 

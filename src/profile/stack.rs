@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::capacity::Capacity;
 use super::workspace::WorkspaceService;
+use crate::catalog::mesh::MeshPolicy;
 use crate::catalog::service::{Amount, Resources};
 use crate::catalog::{Bytes, Infrastructure, Service};
 
 /// The resolved and sized platform.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Stack {
     /// Name of the profile.
     pub profile: String,
@@ -18,12 +20,18 @@ pub struct Stack {
     pub workspace: String,
     /// Namespaces.
     pub namespaces: Namespaces,
+    /// The host name under which the shared ingress gateway knows this platform; without one it answers for every host.
+    pub host: Option<String>,
     /// Mesh sizing; `None` where the mesh is left out (`--skip-istio`).
     pub mesh: Option<Mesh>,
     /// Systems in dependency order.
     pub infrastructure: Vec<SizedInfrastructure>,
     /// Services in dependency order: a service stands after those it calls, cycles broken by name.
     pub services: Vec<SizedService>,
+    /// Whether databases are filled with data that one can show.
+    pub seed: bool,
+    /// Whether the cluster gets metrics-server.
+    pub metrics: bool,
     /// What the catalog has and this stack has not, with the reason.
     pub left_out: Vec<LeftOut>,
     /// Every figure that differs from production, with the rule it came from.
@@ -34,6 +42,7 @@ pub struct Stack {
 
 /// Namespaces of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Namespaces {
     /// `voiceassistant-prod`.
     pub apps: String,
@@ -55,6 +64,7 @@ impl Default for Namespaces {
 
 /// Sizes of the mesh's own parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Mesh {
     /// istiod.
     pub pilot: Resources,
@@ -68,10 +78,13 @@ pub struct Mesh {
     pub pilot_replicas: u32,
     /// Replicas of the ingress gateway.
     pub gateway_replicas: u32,
+    /// The mesh's rules, as the catalog has them.
+    pub policy: MeshPolicy,
 }
 
 /// A service with the figures it runs at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SizedService {
     /// The catalog entry, workspace overrides applied.
     pub service: Service,
@@ -92,6 +105,7 @@ pub struct SizedService {
 
 /// A system with the figures it runs at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SizedInfrastructure {
     /// The catalog entry.
     pub infrastructure: Infrastructure,
@@ -103,6 +117,7 @@ pub struct SizedInfrastructure {
 
 /// The figures of one workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkloadSize {
     /// Replicas.
     pub replicas: u32,
@@ -115,7 +130,8 @@ pub struct WorkloadSize {
 }
 
 /// Something that is not deployed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct LeftOut {
     /// Component.
     pub name: String,
@@ -125,6 +141,7 @@ pub struct LeftOut {
 
 /// One figure and the rule it came from, for `profile explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Figure {
     /// Component.
     pub component: String,
@@ -139,6 +156,35 @@ pub struct Figure {
 }
 
 impl Stack {
+    /// Takes over the sizes that the parts have in another stack; what it has not keeps its own.
+    pub fn take_sizes(&mut self, other: &Self) {
+        for system in &mut self.infrastructure {
+            let same = |one: &&SizedInfrastructure| one.infrastructure.name == system.infrastructure.name;
+            if let Some(found) = other.infrastructure.iter().find(same) {
+                system.sizes.clone_from(&found.sizes);
+            }
+        }
+        for sized in &mut self.services {
+            let same = |one: &&SizedService| one.service.name == sized.service.name;
+            if let Some(found) = other.services.iter().find(same) {
+                sized.replicas = found.replicas;
+                sized.resources = found.resources;
+            }
+        }
+        if self.mesh.is_some() {
+            self.mesh.clone_from(&other.mesh);
+        }
+        self.figures.clone_from(&other.figures);
+    }
+
+    /// Puts `prefix` before the namespaces of applications and infrastructure, and makes it part of the workspace's name, by
+    /// which objects are known: several such platforms live side by side in one cluster.
+    pub fn prefix(&mut self, prefix: &str) {
+        self.namespaces.apps = format!("{prefix}-{}", self.namespaces.apps);
+        self.namespaces.infra = format!("{prefix}-{}", self.namespaces.infra);
+        self.workspace = format!("{prefix}-{}", self.workspace);
+        self.host = Some(format!("{prefix}.voiceassistant.local"));
+    }
     /// How many pods get a sidecar.
     pub fn sidecars(&self) -> u32 {
         if self.mesh.is_none() {

@@ -1,11 +1,18 @@
 //! From a [`Stack`] to the objects that a cluster is told: pure, deterministic, the same for a laptop and for production
 //! but for the [`Setting`].
 
+pub mod compose;
+pub mod dashboards;
+pub mod develop;
 pub mod kind;
 pub mod mesh;
+pub mod metrics;
 pub mod namespaces;
+pub mod network;
 pub mod object;
+pub mod official;
 pub mod operator;
+pub mod scaling;
 pub mod service;
 pub mod standin;
 pub mod system;
@@ -16,7 +23,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use object::{Object, ObjectId};
+pub use official::official;
 
+use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 
 /// What a rendering needs beside the stack: the facts of one machine and one run, as values.
@@ -26,6 +35,20 @@ pub struct Setting {
     pub images: IndexMap<String, DeployedImage>,
     /// Values of Secrets: system or service name → key → value. A key without a value is not rendered.
     pub secrets: IndexMap<String, IndexMap<String, String>>,
+    /// Services that are being developed, by name.
+    pub development: IndexMap<String, develop::Development>,
+    /// Whether pods refer to Secrets that somebody else makes: nothing but references is rendered then.
+    pub secret_references: bool,
+    /// What the mesh's objects depend on.
+    pub mesh: mesh::MeshSetting,
+}
+
+impl Setting {
+    /// Whether the pods of a component refer to its Secret, which has these keys.
+    fn has_secret(&self, stack: &Stack, name: &str, declared: &IndexMap<String, SecretSource>) -> bool {
+        let values = self.secrets.get(name).is_some_and(|values| !values.is_empty());
+        values || (self.secret_references && service::secret_keys(stack, declared).next().is_some())
+    }
 }
 
 /// The image that a component runs here.
@@ -47,8 +70,8 @@ pub enum Origin {
     Bundle,
     /// Built from language and Debian packages.
     Packages,
-    /// Built from the workspace's source.
-    Workspace,
+    /// Built from the workspace's source; its tag moves with every build.
+    Built,
     /// Not the service at all: vadev's own placeholder.
     StandIn,
 }
@@ -60,7 +83,7 @@ impl Origin {
             Self::Registry => "registry",
             Self::Bundle => "bundle",
             Self::Packages => "packages",
-            Self::Workspace => "workspace",
+            Self::Built => "built",
             Self::StandIn => "stand-in",
         }
     }
@@ -70,12 +93,11 @@ impl Origin {
 /// Istio's own installation is not among them: see [`operator`].
 pub fn objects(stack: &Stack, setting: &Setting) -> Vec<Object> {
     let mut all = namespaces::render(stack);
+    all.extend(metrics::render(setting));
     for system in &stack.infrastructure {
         all.extend(system::render(stack, system, setting));
     }
-    if stack.mesh.is_some() {
-        all.extend(mesh::render(stack));
-    }
+    all.extend(mesh::render(stack, setting));
     for service in &stack.services {
         all.extend(service::render(stack, service, setting));
     }
@@ -86,4 +108,4 @@ pub fn objects(stack: &Stack, setting: &Setting) -> Vec<Object> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

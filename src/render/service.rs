@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::object::ORIGIN;
 use super::template::Template;
-use super::{DeployedImage, Object, Origin, Setting, standin};
+use super::{DeployedImage, Object, Origin, Setting, develop, standin};
 use crate::agent::base64;
+use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
@@ -39,7 +41,12 @@ pub fn render(stack: &Stack, sized: &SizedService, setting: &Setting) -> Vec<Obj
     if let Some(secret) = secret(namespace, name, setting) {
         objects.push(secret);
     }
-    objects.push(deployment(stack, sized, image, setting));
+    let mut deployment = deployment(stack, sized, image, setting);
+    if let Some(development) = setting.development.get(name) {
+        objects.push(develop::secret(namespace, name, development));
+        develop::develop(&mut deployment, development, NONROOT);
+    }
+    objects.push(deployment);
     objects
         .into_iter()
         .map(|value| Object::new(name, value))
@@ -60,6 +67,23 @@ pub(super) fn secret(namespace: &str, name: &str, setting: &Setting) -> Option<V
         "type": "Opaque",
         "data": data,
     }))
+}
+
+/// The keys of a component's Secret that mean something in this stack: a password of a system that is not there is nobody's.
+pub fn secret_keys<'a>(
+    stack: &'a Stack,
+    declared: &'a IndexMap<String, SecretSource>,
+) -> impl Iterator<Item = (&'a String, &'a SecretSource)> {
+    let there = |source: &SecretSource| {
+        let named = |from: &String| {
+            stack
+                .infrastructure
+                .iter()
+                .any(|system| system.infrastructure.is_called(from))
+        };
+        source.from.as_ref().is_none_or(named)
+    };
+    declared.iter().filter(move |(_, source)| there(source))
 }
 
 /// Placeholders that configuration values may hold.
@@ -87,7 +111,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
     let mut container = json!({
         "name": name,
         "image": image.reference,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": pull_policy(image.origin),
         "ports": [{ "name": "http", "containerPort": service.port, "protocol": "TCP" }],
         "envFrom": [{ "configMapRef": { "name": format!("{name}-config") } }],
         "resources": resources(sized),
@@ -98,7 +122,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
         },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    if setting.secrets.get(name).is_some_and(|values| !values.is_empty()) {
+    if setting.has_secret(stack, name, &service.secrets) {
         container["envFrom"]
             .as_array_mut()
             .into_iter()
@@ -110,7 +134,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
         container["args"] = json!(["serve"]);
         container["env"] = standin::environment(stack, sized, setting);
     }
-    probes(&mut container, sized);
+    probes(&mut container, sized, image.origin);
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -124,7 +148,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
             "replicas": sized.replicas,
             "revisionHistoryLimit": 5,
             "selector": { "matchLabels": { "app": name } },
-            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } },
+            "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling(image.origin) },
             "template": {
                 "metadata": {
                     "labels": { "app": name, "version": version_label(&service.image.version) },
@@ -134,7 +158,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
                     "serviceAccountName": name,
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": 30,
+                    "terminationGracePeriodSeconds": grace(image.origin),
                     "securityContext": {
                         "runAsNonRoot": true,
                         "runAsUser": NONROOT,
@@ -207,10 +231,48 @@ pub(super) fn amounts(resources: &crate::catalog::service::Resources) -> Value {
     value
 }
 
-/// A startup probe at a period of one second makes a start visible at once and leaves slow machines their time.
-fn probes(container: &mut Value, sized: &SizedService) {
+/// What is built here comes from no registry: asking one would only delay the news that it is missing.
+const fn pull_policy(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Built => "Never",
+        _ => "IfNotPresent",
+    }
+}
+
+/// A new pod before the old one goes; but for what is built here. Its pods fill the machine, where one more would find no
+/// room, and its template changes whenever development begins or ends.
+fn rolling(origin: Origin) -> Value {
+    match origin {
+        Origin::Built => json!({ "maxUnavailable": 1, "maxSurge": 0 }),
+        _ => json!({ "maxUnavailable": 0, "maxSurge": 1 }),
+    }
+}
+
+/// Seconds that a container has to end. One that is built here is replaced with every save; a process that ignores SIGTERM
+/// must not cost half a minute each time.
+const fn grace(origin: Origin) -> u32 {
+    match origin {
+        Origin::Built => 3,
+        _ => 30,
+    }
+}
+
+/// A startup probe at a period of one second makes a start visible at once and leaves slow machines their time. A service
+/// that is built here has none: the kubelet would ask it a second after its start, while the first readiness probe goes out
+/// at once; its liveness begins later instead.
+fn probes(container: &mut Value, sized: &SizedService, origin: Origin) {
     let probes = &sized.service.probes;
     let get = |path: &str| json!({ "path": path, "port": "http" });
+    if origin == Origin::Built {
+        container["livenessProbe"] = json!({
+            "httpGet": get(&probes.liveness), "initialDelaySeconds": probes.startup_seconds.max(1),
+            "periodSeconds": probes.period_seconds, "timeoutSeconds": 3, "failureThreshold": 3,
+        });
+        container["readinessProbe"] = json!({
+            "httpGet": get(&probes.readiness), "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 10,
+        });
+        return;
+    }
     container["startupProbe"] = json!({
         "httpGet": get(&probes.liveness), "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": probes.startup_seconds.max(1),
     });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::object::ORIGIN;
 use super::service::{amounts, digest, secret};
 use super::template::Template;
-use super::{DeployedImage, Object, Origin, Setting};
+use super::{DeployedImage, Object, Origin, Setting, dashboards};
 use crate::catalog::infrastructure::{SystemProbe, Workload, WorkloadKind};
 use crate::profile::Stack;
 use crate::profile::stack::{SizedInfrastructure, WorkloadSize};
@@ -280,16 +280,32 @@ impl Part<'_> {
     /// Pods restart when a file of theirs or their Secret changes.
     fn pod_annotations(&self, files: &BTreeMap<String, String>) -> Value {
         let secrets = self.setting.secrets.get(&self.system.infrastructure.name);
-        json!({ "vadev.dev/config-digest": digest(&json!([self.workload.name, files, secrets]).to_string()) })
+        let digest = digest(&json!([self.workload.name, files, secrets]).to_string());
+        let mut annotations = json!({ "vadev.dev/config-digest": digest });
+        if let Some(metrics) = &self.workload.metrics {
+            annotations["prometheus.io/scrape"] = json!("true");
+            annotations["prometheus.io/port"] = json!(metrics.port.to_string());
+            annotations["prometheus.io/path"] = json!(metrics.path);
+        }
+        annotations
     }
 
     fn files(&self) -> BTreeMap<String, String> {
         let template = self.template();
         let mut files = self.workload.files.clone();
-        files.extend(self.overrides().map(|o| o.files.clone()).unwrap_or_default());
+        if let Some(overrides) = self.overrides() {
+            files.extend(overrides.files.clone());
+            for text in files.values_mut() {
+                let replaced = overrides.replace.iter();
+                *text = replaced.fold(text.clone(), |text, (from, to)| text.replace(from, to));
+            }
+        }
         files
             .into_iter()
-            .map(|(path, text)| (path, template.fill(&text)))
+            .map(|(path, text)| {
+                let text = dashboards::filled(&template.fill(&text), &self.stack.namespaces);
+                (path, text)
+            })
             .collect()
     }
 

@@ -1,9 +1,15 @@
 //! Rendered objects are what Kubernetes' own types say: nothing misspelt, nothing left over.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service as CoreService, ServiceAccount};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, Service as CoreService, ServiceAccount,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -32,7 +38,15 @@ pub fn conforms(object: &Object) {
         "Namespace" => round_trip::<Namespace>(value),
         "PodDisruptionBudget" => round_trip::<PodDisruptionBudget>(value),
         "ClusterRole" => round_trip::<ClusterRole>(value),
+        "APIService" => round_trip::<APIService>(value),
         "ClusterRoleBinding" => round_trip::<ClusterRoleBinding>(value),
+        "Role" => round_trip::<Role>(value),
+        "RoleBinding" => round_trip::<RoleBinding>(value),
+        "NetworkPolicy" => round_trip::<NetworkPolicy>(value),
+        "HorizontalPodAutoscaler" => round_trip::<HorizontalPodAutoscaler>(value),
+        "ResourceQuota" => round_trip::<ResourceQuota>(value),
+        "LimitRange" => round_trip::<LimitRange>(value),
+        "PriorityClass" => round_trip::<PriorityClass>(value),
         // Istio's kinds have no types here; the API server checks them strictly in the e2e tests.
         kind => assert!(
             object.id().api_version.contains("istio.io"),
@@ -68,8 +82,22 @@ fn setting(stack: &Stack) -> Setting {
         )
     });
     Setting {
-        images: systems.chain(services).collect(),
+        images: systems
+            .chain(services)
+            .chain([(metrics::NAME.to_owned(), image(Origin::Packages))])
+            .collect(),
         secrets: of_systems.chain(of_services).collect(),
+        secret_references: false,
+        mesh: mesh::MeshSetting {
+            tokens: Some(mesh::TokenTrust {
+                issuer: "vadev.dev/development".into(),
+                audience: "voiceassistant".into(),
+                keys: mesh::TokenKeys::Inline(r#"{"keys":[]}"#.into()),
+            }),
+            traces_percent: 100,
+            ..mesh::MeshSetting::default()
+        },
+        ..Setting::default()
     }
 }
 
@@ -97,6 +125,32 @@ fn every_object_of_every_profile_is_what_kubernetes_types_say() {
         assert!(objects.len() > 40, "{profile}: {}", objects.len());
         objects.iter().for_each(conforms);
     }
+}
+
+#[test]
+fn what_is_built_here_is_never_asked_for_elsewhere_and_ends_quickly() {
+    let stack = stack("dev");
+    let mut setting = setting(&stack);
+    for image in setting.images.values_mut() {
+        image.origin = Origin::Built;
+    }
+    let of_services = objects(&stack, &setting)
+        .into_iter()
+        .filter(|object| object.id().kind == "Deployment" && object.id().name == "agent-engine");
+    let services: Vec<Object> = of_services.collect();
+    services.iter().for_each(conforms);
+    let pod = &services[0].value()["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["imagePullPolicy"], "Never");
+    assert!(
+        container["startupProbe"].is_null() && container["args"].is_null(),
+        "{container}"
+    );
+    assert_eq!(container["readinessProbe"]["periodSeconds"], 1);
+    assert_eq!(
+        services[0].value()["metadata"]["annotations"][object::ORIGIN],
+        "built"
+    );
 }
 
 #[test]

@@ -16,6 +16,15 @@ pub fn documents(objects: &[Object]) -> Result<String, serde_saphyr::ser::Error>
     serde_saphyr::to_string_multiple(&ordered)
 }
 
+/// As [`documents`], of objects that are values already.
+///
+/// # Errors
+/// See [`documents`].
+pub fn values(objects: &[Value]) -> Result<String, serde_saphyr::ser::Error> {
+    let ordered: Vec<Value> = objects.iter().map(ordered).collect();
+    serde_saphyr::to_string_multiple(&ordered)
+}
+
 /// One value as one document.
 ///
 /// # Errors

@@ -61,6 +61,20 @@ impl Palette {
     pub fn yellow(self, text: &str) -> String {
         self.paint(33, text)
     }
+    /// For what comes from many sources: each name has a colour of its own, always the same.
+    pub fn of(self, name: &str, text: &str) -> String {
+        const CODES: [u8; 10] = [36, 35, 34, 33, 32, 96, 95, 94, 93, 92];
+        // A sum would give `a-b` and `b-a` one colour.
+        let hash = name.bytes().fold(7usize, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(usize::from(byte))
+        });
+        self.paint(CODES[hash % CODES.len()], text)
+    }
+    /// One of six colours by number, to tell many sources apart.
+    pub fn tint(self, number: usize, text: &str) -> String {
+        const TINTS: [u8; 6] = [36, 33, 32, 35, 34, 96];
+        self.paint(TINTS[number % TINTS.len()], text)
+    }
     /// For commands, names and what is under way.
     pub fn cyan(self, text: &str) -> String {
         self.paint(36, text)

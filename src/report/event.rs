@@ -69,6 +69,68 @@ pub enum Event {
         /// The remark.
         message: String,
     },
+    /// Something about a service under development.
+    Reload(Reload),
+}
+
+/// What happened to a service under development.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReloadPhase {
+    /// A change was detected and its way chosen.
+    Detected,
+    /// A path and the rule that decided about it.
+    Explained,
+    /// The service answers with the change.
+    Served,
+    /// The change is not served; the details say why.
+    Failed,
+    /// A replica is connected and in step with the source.
+    Attached,
+    /// The connection to a replica was lost; it is tried again.
+    Lost,
+    /// The service's process ended by itself.
+    Crashed,
+}
+
+/// An event of a service under development, for editors as for people.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload {
+    /// The service.
+    pub service: String,
+    /// What happened.
+    pub phase: ReloadPhase,
+    /// `sync`, `swap` or `build`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<&'static str>,
+    /// The changed paths below the source, at most twenty of them.
+    pub paths: Vec<String>,
+    /// How many paths changed.
+    pub files: usize,
+    /// Stage → milliseconds, for what was served.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub milliseconds: serde_json::Value,
+    /// One line for people.
+    pub message: String,
+    /// More lines: of a build, of a log.
+    pub details: Vec<String>,
+}
+
+impl Reload {
+    /// An event with a message only.
+    pub fn new(service: &str, phase: ReloadPhase, message: impl Into<String>) -> Self {
+        Self {
+            service: service.to_owned(),
+            phase,
+            way: None,
+            paths: Vec::new(),
+            files: 0,
+            milliseconds: serde_json::Value::Null,
+            message: message.into(),
+            details: Vec::new(),
+        }
+    }
 }
 
 /// Where events go. Implementations must not block for long: they are called from within async tasks.

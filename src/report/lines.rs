@@ -33,7 +33,11 @@ impl Render for Quiet {
             Event::Warning { message, hint } => {
                 plain::warning(message, hint.as_deref(), self.0).join("\n") + "\n"
             }
-            Event::Started { .. }
+            Event::Reload(reload) if plain::is_trouble(reload.phase) => {
+                plain::reload(reload, self.0).join("\n") + "\n"
+            }
+            Event::Reload(_)
+            | Event::Started { .. }
             | Event::Progress { .. }
             | Event::Finished { .. }
             | Event::Log { .. }

@@ -13,6 +13,6 @@ mod tree;
 mod tty;
 
 pub use color::{Color, Palette};
-pub use event::{Event, Outcome, Reporter, Sink, Step};
+pub use event::{Event, Outcome, Reload, ReloadPhase, Reporter, Sink, Step};
 pub use screen::{Progress, Render, Screen};
 pub use table::Table;

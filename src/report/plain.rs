@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::color::Palette;
 use super::screen::Render;
 use super::tree::mark;
-use super::{Event, Outcome, text};
+use super::{Event, Outcome, Reload, ReloadPhase, text};
 
 /// A step shorter than this gets one line, when it ends.
 const WORTH_A_LINE: Duration = Duration::from_millis(300);
@@ -176,6 +176,40 @@ pub fn warning(message: &str, hint: Option<&str>, palette: Palette) -> Vec<Strin
     lines
 }
 
+/// A line of a log, its source in the source's colour.
+pub fn log(source: &str, line: &str, palette: Palette) -> String {
+    format!("{} {line}", palette.of(source, &format!("{source} |")))
+}
+
+/// Whether someone who wants to hear of trouble only should hear of it.
+pub fn is_trouble(phase: ReloadPhase) -> bool {
+    matches!(
+        phase,
+        ReloadPhase::Failed | ReloadPhase::Lost | ReloadPhase::Crashed
+    )
+}
+
+/// The lines of an event of a service under development; none for what is only worth a program's while.
+pub fn reload(event: &Reload, palette: Palette) -> Vec<String> {
+    let mark = match event.phase {
+        ReloadPhase::Detected => return Vec::new(),
+        ReloadPhase::Served => palette.green("✔"),
+        ReloadPhase::Failed | ReloadPhase::Crashed => palette.red("✘"),
+        ReloadPhase::Lost => palette.yellow("!"),
+        ReloadPhase::Attached | ReloadPhase::Explained => palette.dim("·"),
+    };
+    let head = format!(
+        "{mark} {} {}",
+        palette.of(&event.service, &event.service),
+        event.message
+    );
+    let details = event
+        .details
+        .iter()
+        .map(|line| palette.dim(&format!("    {line}")));
+    std::iter::once(head).chain(details).collect()
+}
+
 impl Render for Plain {
     fn event(&mut self, event: &Event, now: Duration) -> String {
         let mut lines = self.announce(now);
@@ -191,9 +225,8 @@ impl Render for Plain {
             Event::Log { source, line } if self.running.iter().any(|step| step.id == *source) => {
                 self.progress(source, line, now)
             }
-            Event::Log { source, line } => {
-                vec![format!("{} {line}", self.palette.dim(&format!("{source} |")))]
-            }
+            Event::Log { source, line } => vec![log(source, line, self.palette)],
+            Event::Reload(event) => reload(event, self.palette),
             Event::Warning { message, hint } => warning(message, hint.as_deref(), self.palette),
             Event::Note { message } => vec![message.clone()],
         });

@@ -12,9 +12,10 @@ pub struct Table {
 
 impl Table {
     /// A table with these column names, shown in capitals.
-    pub fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub fn new(header: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let names = header.into_iter();
         Self {
-            header: header.iter().map(|name| name.to_uppercase()).collect(),
+            header: names.map(|name| name.as_ref().to_uppercase()).collect(),
             rows: Vec::new(),
         }
     }

@@ -58,6 +58,31 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
+/// An age as people read it: `42s`, `7m`, `3h20m`, `5d`. Negative ages (clocks that disagree) count as none.
+pub fn age(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7199 => format!("{}m", seconds / 60),
+        7200..=172_799 => match seconds / 60 % 60 {
+            0 => format!("{}h", seconds / 3600),
+            minutes => format!("{}h{minutes}m", seconds / 3600),
+        },
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
+/// Bytes as people read them: `512 B`, `3.4 MB`.
+#[allow(clippy::cast_precision_loss)]
+pub fn bytes(count: u64) -> String {
+    let units = [(1_000_000_000_u64, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.iter().find(|(unit, _)| count >= *unit) {
+        // The loss is far beyond the one digit that is shown.
+        Some((unit, name)) => format!("{:.1} {name}", count as f64 / *unit as f64),
+        None => format!("{count} B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +101,19 @@ mod tests {
         assert_eq!(one_line("\u{1b}[31mred\u{1b}[0m\tx\r\nnext"), "red x");
         assert_eq!(one_line("\n\n"), "");
         assert_eq!(one_line("  indented"), "  indented");
+    }
+
+    #[test]
+    fn ages_and_bytes_for_people() {
+        assert_eq!(
+            (age(-3), age(119), age(120)),
+            ("0s".into(), "119s".into(), "2m".into())
+        );
+        assert_eq!(
+            (age(7200), age(12_000), age(172_800)),
+            ("2h".into(), "3h20m".into(), "2d".into())
+        );
+        assert_eq!((bytes(999), bytes(3_440_000)), ("999 B".into(), "3.4 MB".into()));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Tree {
                     }
                 }
             }
-            Event::Warning { .. } | Event::Note { .. } => {}
+            Event::Warning { .. } | Event::Note { .. } | Event::Reload(_) => {}
         }
         Vec::new()
     }
@@ -97,6 +97,11 @@ impl Tree {
             Some(parent) => self.nodes[parent].children.push(at),
             None => self.roots.push(at),
         }
+    }
+
+    /// Whether a step of that id has begun and not ended.
+    pub fn is_under_way(&self, id: &str) -> bool {
+        self.find(id).is_some()
     }
 
     /// The newest step of that id that has not ended: an id may come again after its step ended.

@@ -55,9 +55,11 @@ impl Render for Tty {
                 above.extend(plain::warning(message, hint.as_deref(), self.palette));
             }
             Event::Note { message } => above.push(message.clone()),
-            Event::Log { source, line } if self.verbose => {
-                above.push(format!("{} {line}", self.palette.dim(&format!("{source} |"))));
+            // What a step under way prints is shown in the step's own line.
+            Event::Log { source, line } if self.verbose || !self.tree.is_under_way(source) => {
+                above.push(plain::log(source, line, self.palette));
             }
+            Event::Reload(event) => above.extend(plain::reload(event, self.palette)),
             Event::Progress { .. } | Event::Log { .. } | Event::Started { .. } | Event::Finished { .. } => {}
         }
         if above.is_empty() {

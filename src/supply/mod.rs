@@ -7,6 +7,8 @@
 mod build;
 mod bundle;
 pub mod cache;
+pub mod compose;
+mod credentials;
 pub mod docker;
 pub mod doctor;
 pub mod engine;
@@ -20,6 +22,7 @@ pub mod machine;
 pub mod process;
 mod prune;
 pub mod pulse;
+mod push;
 pub mod recipe;
 mod registry;
 mod resolve;
@@ -33,10 +36,12 @@ use bollard::Docker;
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use cache::{Kind, Source};
+pub use credentials::credentials;
 pub use error::SupplyError;
 pub use image::{ImageRequest, ImageSource, Supplied};
 pub use list::{ListRow, State};
 pub use prune::{PruneOptions, PrunedRow};
+pub use push::push;
 pub use resolve::Resolved;
 
 use cache::{Cache, Entry};
@@ -130,6 +135,19 @@ impl Supply {
         &self.kit.cache
     }
 
+    /// A reference with the digest that its registry knows it by; `None` where the registry cannot be reached or has no such
+    /// image.
+    pub async fn digest(&self, reference: &str) -> Result<Option<String>, SupplyError> {
+        let docker = self.docker().await?;
+        if self.registries.reachable(docker, reference).await.is_err() {
+            return Ok(None);
+        }
+        let login = credentials(reference).await?;
+        let told = docker.inspect_registry_image(reference, login).await.ok();
+        let digest = told.and_then(|told| told.descriptor.digest);
+        Ok(digest.map(|digest| format!("{reference}@{digest}")))
+    }
+
     /// The recipes.
     pub fn book(&self) -> &Book {
         &self.kit.book
@@ -140,6 +158,14 @@ impl Supply {
         self.docker
             .get_or_try_init(|| async { Ok(docker::connect().await?) })
             .await
+    }
+
+    /// Why the tool `name` has to be made; `None` where the cache has a current one.
+    pub async fn tool_cause(&self, name: &str) -> Result<Option<String>, SupplyError> {
+        if self.present(name).await?.is_some() {
+            return Ok(None);
+        }
+        self.cause(name, None).await.map(Some)
     }
 
     /// The tool `name` (`kind`, `istioctl`), compiled if the cache has no current one. The path stays valid for this run.

@@ -9,6 +9,7 @@ use bollard::query_parameters::CreateImageOptions;
 use futures::{StreamExt, future};
 use tokio::sync::OnceCell;
 
+use super::credentials::credentials;
 use super::docker::reason;
 use super::recipe::images;
 use super::{SupplyError, pulse::Pulse};
@@ -17,7 +18,7 @@ use crate::report::Step;
 /// A registry that does not greet within this time would be too slow to pull from.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// Docker Hub's registry goes by another name than its images.
-const HUB: &str = "registry-1.docker.io";
+pub const HUB: &str = "registry-1.docker.io";
 
 /// What is known of registries in this run, by host: `None` if one can be reached, else why not.
 #[derive(Debug, Default)]
@@ -45,7 +46,11 @@ impl Registries {
     /// Whether the registry of `reference` can be reached and has it. The engine asks, with the user's own mirrors.
     pub async fn offers(&self, docker: &Docker, reference: &str) -> bool {
         self.reachable(docker, reference).await.is_ok()
-            && docker.inspect_registry_image(reference, None).await.is_ok()
+            // A log-in that can't be read is told by the pull; a public image needs none.
+            && docker
+                .inspect_registry_image(reference, credentials(reference).await.ok().flatten())
+                .await
+                .is_ok()
     }
 }
 
@@ -58,8 +63,18 @@ pub fn host_of(reference: &str) -> &str {
     }
 }
 
+/// Whether the registry is on this machine.
+pub fn is_local(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name == "localhost" || name == "[::1]" || name.starts_with("127.")
+}
+
 async fn probe_all(docker: &Docker, host: &str) -> Option<String> {
     let mut addresses = vec![format!("https://{host}/v2/")];
+    // The engine itself speaks plain HTTP with registries on this machine, and with no others.
+    if is_local(host) {
+        addresses.push(format!("http://{host}/v2/"));
+    }
     if host == HUB
         && let Ok(info) = docker.info().await
     {
@@ -109,7 +124,7 @@ pub async fn pull(docker: &Docker, reference: &str, step: &Step) -> Result<(), S
         tag,
         ..Default::default()
     };
-    let mut stream = docker.create_image(Some(options), None, None);
+    let mut stream = docker.create_image(Some(options), None, credentials(reference).await?);
     let failed = |reason: String| SupplyError::Engine {
         action: format!("pull {reference}"),
         reason,
@@ -155,6 +170,12 @@ mod tests {
         ] {
             assert_eq!(host_of(reference), host, "{reference}");
         }
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_in_plain_http() {
+        assert!(is_local("localhost:5000") && is_local("127.0.0.1:5001") && is_local("localhost"));
+        assert!(!is_local("ghcr.io") && !is_local("localhost.example.com:5000"));
     }
 
     #[tokio::test]

@@ -3,11 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vadev::k8s::{Cluster, Target};
+use vadev::report::Reporter;
+use vadev::supply::{ImageSource, Options, Supply};
 
 /// kind's name of the shared cluster.
 pub const CLUSTER: &str = "vadev-e2e";
@@ -17,6 +19,9 @@ pub const HTTP_PORT: u16 = 28080;
 pub const HTTPS_PORT: u16 = 28443;
 /// A wait's deadline: generous, because the machine is noisy.
 pub const PATIENCE: Duration = Duration::from_mins(7);
+
+/// Stands for the kubeconfig of a user who works on another cluster.
+pub const USER_KUBECONFIG: &str = "user.kubeconfig";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -34,9 +39,13 @@ impl Platform {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let workspace = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e-workspace");
-        std::fs::create_dir_all(&workspace).expect("workspace folder");
-        let text = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: e2e\nprofile: dev\n";
-        std::fs::write(workspace.join("vadev.yaml"), text).expect("workspace file");
+        crate::sample::lay_out(&workspace, "e2e");
+        let user = workspace.join(USER_KUBECONFIG);
+        let kept = std::fs::read_to_string(&user).unwrap_or_default();
+        if !kept.contains("current-context: work") {
+            std::fs::write(&user, "apiVersion: v1\nkind: Config\ncurrent-context: work\n")
+                .expect("kubeconfig");
+        }
         Self {
             _turn: turn,
             workspace,
@@ -57,6 +66,7 @@ impl Platform {
             .current_dir(&self.workspace)
             .args(args)
             .stdin(Stdio::null())
+            .env("KUBECONFIG", self.workspace.join(USER_KUBECONFIG))
             .env("NO_COLOR", "1");
         command
     }
@@ -118,14 +128,19 @@ impl Platform {
 
     /// A connection of the test's own.
     pub async fn connect(&self) -> Cluster {
-        let target = Target::new(
-            self.workspace.join(format!(".vadev/{CLUSTER}.kubeconfig")),
-            format!("kind-{CLUSTER}"),
-        );
-        Cluster::connect(&target, PATIENCE)
-            .await
-            .expect("the cluster answers")
+        connect(&self.workspace).await
     }
+}
+
+/// A connection to the shared cluster.
+pub async fn connect(workspace: &Path) -> Cluster {
+    let target = Target::new(
+        workspace.join(format!(".vadev/{CLUSTER}.kubeconfig")),
+        format!("kind-{CLUSTER}"),
+    );
+    Cluster::connect(&target, PATIENCE)
+        .await
+        .expect("the cluster answers")
 }
 
 /// How the shared platform is brought up.
@@ -167,6 +182,21 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
         .build()
         .expect("runtime")
         .block_on(work)
+}
+
+/// A program that vadev brings along, built where it is not there yet.
+pub fn tool(name: &str) -> PathBuf {
+    block_on(async {
+        let options = Options {
+            source: ImageSource::default(),
+            bundle: None,
+            consent: Arc::new(|_| true),
+            cache: None,
+        };
+        let supply = Supply::open(options).expect("supply");
+        let step = Reporter::silent().step(name, name, None);
+        supply.tool(name, &step).await.expect("the tool can be had")
+    })
 }
 
 /// GET, with the status and body.

@@ -6,7 +6,8 @@ use kube::api::{ListParams, PostParams};
 use serde_json::json;
 use vadev::k8s::{MANAGED_BY, observe};
 
-use crate::harness::{CLUSTER, Platform, block_on, eventually, text};
+use crate::data;
+use crate::harness::{CLUSTER, Platform, USER_KUBECONFIG, block_on, eventually, text};
 
 #[test]
 #[ignore = "needs a cluster"]
@@ -22,6 +23,7 @@ fn down_keep_cluster_removes_what_is_vadevs_and_nothing_else() {
         // Left by an earlier run, perhaps.
         let _there = maps.create(&PostParams::default(), &own).await;
     });
+    let mark = data::put(&platform);
     let refused = platform.run(&["down", "--keep-cluster"]);
     assert_eq!(
         refused.status.code(),
@@ -55,12 +57,14 @@ fn down_keep_cluster_removes_what_is_vadevs_and_nothing_else() {
         assert!(names.contains(&"somebody-elses".to_owned()), "{names:?}");
     });
     assert_eq!(platform.up()["verify"]["ok"], true);
+    data::is_there(&platform, &mark);
 }
 
 #[test]
 #[ignore = "needs a cluster"]
 fn a_stopped_node_is_started_again() {
     let platform = Platform::running();
+    let mark = data::put(&platform);
     let node = format!("{CLUSTER}-control-plane");
     let stopped = Command::new("docker")
         .args(["stop", "-t", "20", &node])
@@ -74,6 +78,25 @@ fn a_stopped_node_is_started_again() {
         report["plan"]
     );
     assert_eq!(report["verify"]["ok"], true, "{:#}", report["verify"]);
+    data::is_there(&platform, &mark);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_paused_platform_goes_on_where_it_was() {
+    let platform = Platform::running();
+    assert_eq!(platform.json(&["pause", "-o", "json"])["changed"], true);
+    assert_eq!(platform.json(&["pause", "-o", "json"])["changed"], false);
+    let refused = platform.run(&["status"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("paused"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert_eq!(platform.json(&["resume", "-o", "json"])["changed"], true);
+    let report = platform.json(&["verify", "-o", "json"]);
+    assert_eq!(report["ok"], true, "{report:#}");
 }
 
 #[test]
@@ -94,7 +117,16 @@ fn down_takes_the_cluster_and_leaves_other_containers() {
         .into_iter()
         .filter(|name| !name.starts_with(CLUSTER))
         .collect();
+    let user = || std::fs::read_to_string(platform.workspace.join(USER_KUBECONFIG)).expect("kubeconfig");
+    let context = format!("kind-{CLUSTER}");
+    assert!(user().contains(&context), "up offers its context:\n{}", user());
+    assert!(
+        user().contains("current-context: work"),
+        "and leaves the current one:\n{}",
+        user()
+    );
     platform.succeed(&["down", "--yes"]);
+    assert!(!user().contains(&context), "down takes it away:\n{}", user());
     let now = eventually("the node's removal", || {
         Some(containers()).filter(|names| !names.iter().any(|name| name.starts_with(CLUSTER)))
     });

@@ -8,6 +8,7 @@ mod fanout;
 mod fault;
 mod metrics;
 mod probe;
+mod reach;
 mod routes;
 mod server;
 
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use super::{client, log};
 pub use config::Config;
+pub use reach::{Reached, reach};
 
 /// Why the stand-in cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +69,7 @@ pub async fn run(environment: Environment<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks the service in this container for its health; for exec probes of images without a shell.
+/// Asks the service in this container for its health, or `url`; for exec probes of images without a shell.
 pub async fn check(url: Option<String>, environment: Environment<'_>) -> Result<(), Error> {
     let own = || {
         format!(
@@ -76,6 +78,12 @@ pub async fn check(url: Option<String>, environment: Environment<'_>) -> Result<
         )
     };
     let url = url.unwrap_or_else(own);
+    if let Some(address) = url.strip_prefix("tcp://") {
+        return reachable(address).await.map_err(|what| Error::Check {
+            url: url.clone(),
+            what,
+        });
+    }
     let outcome = tokio::time::timeout(CHECK_PATIENCE, client::get(&url, HeaderMap::new())).await;
     match outcome {
         Ok(Ok((status, _))) if status.is_success() => Ok(()),
@@ -88,6 +96,16 @@ pub async fn check(url: Option<String>, environment: Environment<'_>) -> Result<
             url,
             what: format!("no answer within {} s", CHECK_PATIENCE.as_secs()),
         }),
+    }
+}
+
+/// Whether a TCP connection can be opened: for systems that speak no HTTP.
+async fn reachable(address: &str) -> Result<(), String> {
+    let (host, port) = address.rsplit_once(':').ok_or("no port")?;
+    let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+    match tokio::time::timeout(CHECK_PATIENCE, client::connect(host, port)).await {
+        Ok(connected) => connected.map(drop),
+        Err(_) => Err(format!("no answer within {} s", CHECK_PATIENCE.as_secs())),
     }
 }
 

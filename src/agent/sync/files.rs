@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,6 +83,13 @@ impl Prepared {
         let mut from = File::open(content)?;
         let mut to = File::create(&prepared.temporary)?;
         io::copy(&mut from, &mut to)?;
+        // Root writes for somebody else: the file stays whose it was, or becomes its folder's owner's.
+        if rustix::process::geteuid().is_root()
+            && let Some((user, group)) = owner(target)
+        {
+            // A root without that capability leaves the file its own: readable, which is what the service needs.
+            drop(fchown(&to, Some(user), Some(group)));
+        }
         to.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
         to.set_modified(next_time(target))?;
         Ok(prepared)
@@ -129,6 +136,14 @@ impl Drop for Prepared {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// User and group of what is at the path, or of the nearest folder above it.
+fn owner(target: &Path) -> Option<(u32, u32)> {
+    let mut found = target
+        .ancestors()
+        .filter_map(|path| fs::symlink_metadata(path).ok());
+    found.next().map(|metadata| (metadata.uid(), metadata.gid()))
 }
 
 /// Now, but in a later second than the present file's time: Python's compiled files and make compare whole seconds, and

@@ -71,7 +71,8 @@ pub async fn run(options: Options) -> Result<u8, Error> {
     }
     let shared = Arc::new(shared::Shared::new());
     let (sender, orders) = mpsc::unbounded_channel();
-    let supervisor = supervisor::Supervisor::new(options.command.clone(), shared.clone(), wait, adopted);
+    let service = (options.command.clone(), options.user);
+    let supervisor = supervisor::Supervisor::new(service, shared.clone(), wait, adopted);
     let context = Arc::new(context::Context::new(options, store, shared, sender));
     std::thread::Builder::new()
         .name("listener".into())

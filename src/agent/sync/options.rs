@@ -27,6 +27,8 @@ pub struct Options {
     pub roots: Vec<PathBuf>,
     /// How long the service waits for the first session.
     pub wait: Option<Duration>,
+    /// Whom the service runs as where the agent is root: user and group.
+    pub user: Option<(u32, u32)>,
     /// The container's original command.
     pub command: Vec<OsString>,
 }
@@ -36,6 +38,7 @@ impl Options {
     pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut words = words;
         let (mut listen, mut token_file, mut state, mut wait) = (None, None, None, None);
+        let mut user = None;
         let mut roots = Vec::new();
         while let Some(word) = words.next() {
             let name = word.to_string_lossy().into_owned();
@@ -61,6 +64,7 @@ impl Options {
                         .map_err(|e| format!("--wait-for-session {text:?}: {e}"))?;
                     wait = Some(Duration::from_secs(seconds));
                 }
+                "--user" => user = Some(parse_user(&value()?.to_string_lossy())?),
                 _ => return Err(format!("unknown argument {name:?}")),
             }
         }
@@ -77,9 +81,17 @@ impl Options {
             state: state.ok_or("--state is missing")?,
             roots,
             wait,
+            user,
             command,
         })
     }
+}
+
+fn parse_user(text: &str) -> Result<(u32, u32), String> {
+    let pair = text
+        .split_once(':')
+        .and_then(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    pair.ok_or_else(|| format!("--user {text:?}: not UID:GID"))
 }
 
 fn parse_listen(text: &str) -> Result<Listen, String> {
@@ -102,11 +114,14 @@ mod tests {
 
     #[test]
     fn reads_everything() {
-        let line = "--listen 127.0.0.1:7070 --token-file /t --state /s --root /app --wait-for-session 5 -- python -m x --y";
+        let line = "--listen 127.0.0.1:7070 --token-file /t --state /s --root /app --wait-for-session 5 --user 7:8 -- python -m x --y";
         let options = parse(line).unwrap();
         assert_eq!(options.listen, Listen::Tcp("127.0.0.1:7070".parse().unwrap()));
         assert_eq!(options.command, ["python", "-m", "x", "--y"]);
-        assert_eq!(options.wait, Some(Duration::from_secs(5)));
+        assert_eq!(
+            (options.wait, options.user),
+            (Some(Duration::from_secs(5)), Some((7, 8)))
+        );
     }
 
     #[test]
@@ -116,6 +131,7 @@ mod tests {
             ("--root ../x -- c", "--root"),
             ("--root /x --state", "--state needs"),
             ("--rot /x", "--rot"),
+            ("--user me", "--user"),
             ("--root /x --listen 127.0.0.1:1 --state /s -- c", "--token-file"),
             ("--root /x", "no command"),
         ] {

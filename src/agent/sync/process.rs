@@ -1,6 +1,7 @@
 //! Starting, signalling and reaping processes.
 
 use std::ffi::OsString;
+use std::os::unix::fs::fchown;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -9,13 +10,26 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 /// Set for an upgraded agent: the process ID of the service's process, which stays.
 pub const ADOPT: &str = "VADEV_AGENT_ADOPT";
 
-/// Starts the command as the leader of a process group of its own, so that signals reach what it starts, too.
-pub fn spawn(command: &[OsString]) -> Result<Pid, String> {
+/// Starts the command as the leader of a process group of its own, so that signals reach what it starts, too. `user` and
+/// group are taken on before that; whoever is not root leaves all privileges behind with it.
+pub fn spawn(command: &[OsString], user: Option<(u32, u32)>) -> Result<Pid, String> {
     let (program, arguments) = command.split_first().ok_or("no command")?;
-    let child = Command::new(program)
-        .args(arguments)
-        .env_remove(ADOPT)
-        .process_group(0)
+    let mut child = Command::new(program);
+    child.args(arguments).env_remove(ADOPT).process_group(0);
+    // Only root can become somebody else; anybody else is who the service should be.
+    if let Some((user, group)) = user.filter(|_| rustix::process::geteuid().is_root()) {
+        // As a container's runtime does it: who opens /dev/stdout by name must own what is behind it.
+        for outcome in [
+            fchown(std::io::stdin(), Some(user), Some(group)),
+            fchown(std::io::stdout(), Some(user), Some(group)),
+            fchown(std::io::stderr(), Some(user), Some(group)),
+        ] {
+            // What cannot change its owner is written to through the open descriptor all the same.
+            drop(outcome);
+        }
+        child.uid(user).gid(group);
+    }
+    let child = child
         .spawn()
         .map_err(|e| format!("cannot start {}: {e}", program.to_string_lossy()))?;
     // Not waited for through `child`: the agent reaps every process, as PID 1 has to.

@@ -67,6 +67,7 @@ enum Phase {
 /// The task's state.
 pub struct Supervisor {
     command: Vec<OsString>,
+    user: Option<(u32, u32)>,
     shared: Arc<Shared>,
     phase: Phase,
     starts: u64,
@@ -79,7 +80,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Waits for the first session as long as `wait` says (or starts at once), or keeps the process `adopted`.
     pub fn new(
-        command: Vec<OsString>,
+        (command, user): (Vec<OsString>, Option<(u32, u32)>),
         shared: Arc<Shared>,
         wait: Option<Duration>,
         adopted: Option<Pid>,
@@ -94,6 +95,7 @@ impl Supervisor {
         let starts = u64::from(adopted.is_some());
         let supervisor = Self {
             command,
+            user,
             shared,
             phase,
             starts,
@@ -235,7 +237,7 @@ impl Supervisor {
 
     /// Starts the process, or plans the next try.
     fn start(&mut self) -> Result<(), String> {
-        match process::spawn(&self.command) {
+        match process::spawn(&self.command, self.user) {
             Ok(pid) => {
                 self.starts += 1;
                 self.phase = Phase::Running {

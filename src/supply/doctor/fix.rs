@@ -7,6 +7,7 @@ use super::{Check, Options, Report, State, cache, proc, programs};
 use crate::failure::{Diagnose, Family, Plain};
 use crate::report::{Outcome, Reporter, Step};
 use crate::supply::cache::Cache;
+use crate::supply::compose;
 use crate::supply::engine::privilege::Privilege;
 use crate::supply::engine::{self, EngineError, EngineOptions};
 use crate::supply::host::{Host, Program};
@@ -173,9 +174,15 @@ async fn packages(options: &Options, engine: &EngineOptions<'_>, checks: &[Strin
         .filter(|program| checks.contains(&programs::id(*program)))
         .collect();
     let agree = |question: &str| (engine.consent)(question);
-    let cache = Cache::at(&options.cache)?;
-    Host::default().prepare(&cache, &wanted, &agree, step).await?;
-    let names: Vec<&str> = wanted.iter().map(|program| program.tool().name).collect();
+    let mut names: Vec<&str> = wanted.iter().map(|program| program.tool().name).collect();
+    if !wanted.is_empty() {
+        let cache = Cache::at(&options.cache)?;
+        Host::default().prepare(&cache, &wanted, &agree, step).await?;
+    }
+    if checks.iter().any(|check| check == programs::COMPOSE) {
+        compose::ensure(&agree, step).await?;
+        names.push("docker-compose");
+    }
     Ok(format!("installed {}", names.join(", ")))
 }
 

@@ -52,7 +52,12 @@ pub async fn run(options: &Options) -> Report {
             Err(_) => Vec::new(),
         }
     };
-    let (docker, reached, tools) = tokio::join!(docker::facts(&options.state), network::probe(), tools);
+    let (docker, reached, tools, compose) = tokio::join!(
+        docker::facts(&options.state),
+        network::probe(),
+        tools,
+        programs::compose()
+    );
     let mut checks = docker.checks(&options.cluster);
     checks.push(host::cgroups(
         docker.cgroup_version().or_else(host::cgroup_version),
@@ -78,6 +83,7 @@ pub async fn run(options: &Options) -> Report {
     checks.push(files::kubeconfig(&options.kubeconfig));
     checks.extend(network::checks(&reached));
     checks.extend(programs::checks(&tools, network::packages_needed(&reached)));
+    checks.push(compose);
     Report::new(checks, begun.elapsed().as_secs_f64())
 }
 

@@ -2,6 +2,7 @@
 
 use super::report::{Check, Severity};
 use crate::supply::cache::Cache;
+use crate::supply::compose;
 use crate::supply::engine::privilege::find_program;
 use crate::supply::host::{self, Program};
 use crate::supply::tools::{Found, ToolError};
@@ -61,6 +62,33 @@ fn builder(program: Program, answer: &Result<Found, ToolError>, needed: bool) ->
         check.fixable()
     } else {
         check
+    }
+}
+
+/// The name of the compose tool's check.
+pub const COMPOSE: &str = "tool-compose";
+
+/// The compose tool: only `vadev compose` needs it.
+pub async fn compose() -> Check {
+    match compose::find().await {
+        Ok(found) => Check::ok(
+            COMPOSE,
+            "compose",
+            format!("{} ({})", found.version, found.spoken()),
+        ),
+        Err(error) => {
+            let check = Check::ok(
+                COMPOSE,
+                "compose",
+                format!("{error}; only `vadev compose` needs it"),
+            )
+            .problem(Severity::Info, compose::FIX);
+            if find_program("apt-get").is_some() {
+                check.fixable()
+            } else {
+                check
+            }
+        }
     }
 }
 

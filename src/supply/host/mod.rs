@@ -1,7 +1,7 @@
 //! The programs of this machine that recipes call: found, version-checked, and with consent installed from Debian or,
 //! for Go, whose Debian version is too old, from a Python wheel.
 
-mod toolchain;
+pub mod toolchain;
 pub mod wheel;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,7 @@ impl Program {
             Action::Go(_) | Action::ModuleFile(_) => Some(Self::Go),
             Action::Maven(_) => Some(Self::Maven),
             Action::Javac(_) => Some(Self::Javac),
-            Action::Pip(_) => Some(Self::Python),
+            Action::Pip(_) | Action::Toolchain(_) => Some(Self::Python),
             Action::Debootstrap(_) => Some(Self::Debootstrap),
             Action::Build(_) | Action::Save(_) | Action::Preload(_) | Action::Agent(_) => None,
         };

@@ -24,7 +24,8 @@ fn sha256() -> Option<&'static str> {
     }
 }
 
-fn folder(cache: &Cache) -> PathBuf {
+/// Its folder in the cache.
+pub fn folder(cache: &Cache) -> PathBuf {
     cache.root().join("go").join(VERSION)
 }
 

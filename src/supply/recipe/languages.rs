@@ -8,10 +8,10 @@ use futures::FutureExt;
 
 use super::super::cache::{digest_file, set_executable};
 use super::super::error::SupplyError;
-use super::super::host::wheel;
+use super::super::host::{toolchain, wheel};
 use super::super::process::Command;
 use super::job::{Job, Trouble, make_parent};
-use super::model::{Go, Javac, Maven, ModuleFile, Pip};
+use super::model::{Go, Javac, Maven, ModuleFile, Pip, Toolchain};
 
 /// `go build` for each package.
 pub async fn go(job: &Job<'_>, go: &Go) -> Result<(), Trouble> {
@@ -31,6 +31,19 @@ pub async fn go(job: &Job<'_>, go: &Go) -> Result<(), Trouble> {
             .await?;
     }
     Ok(())
+}
+
+/// Go itself, for an image that compiles.
+pub async fn toolchain(job: &Job<'_>, step: &Toolchain) -> Result<(), Trouble> {
+    let cache = &job.kit.cache;
+    toolchain::fetch(cache, &job.kit.host.python()?, job.step).await?;
+    let to = job.path(&step.to)?;
+    make_parent(&to)?;
+    let copy = Command::new("cp")
+        .arg("-a")
+        .arg(toolchain::folder(cache))
+        .arg(&to);
+    job.run(copy).await.map(drop)
 }
 
 fn go_command(job: &Job<'_>, dir: &str) -> Result<Command, Trouble> {

@@ -45,6 +45,8 @@ pub enum Action {
     Pip(Pip),
     /// Take a file out of a Go module.
     ModuleFile(ModuleFile),
+    /// Put vadev's own Go into the work folder.
+    Toolchain(Toolchain),
     /// Make a root file system from Debian packages and import it.
     Debootstrap(Debootstrap),
     /// Build an image with the engine's classic builder.
@@ -66,6 +68,7 @@ impl Action {
             Self::Javac(_) => "javac",
             Self::Pip(_) => "pip",
             Self::ModuleFile(_) => "module_file",
+            Self::Toolchain(_) => "toolchain",
             Self::Debootstrap(_) => "debootstrap",
             Self::Build(_) => "build",
             Self::Save(_) => "save",
@@ -144,6 +147,14 @@ pub struct ModuleFile {
     /// The folder with `go.mod`.
     #[serde(default = "here")]
     pub dir: String,
+}
+
+/// Go, as vadev fetches it for machines without one.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchain {
+    /// Folder.
+    pub to: String,
 }
 
 /// `debootstrap`, with the machine's own apt configuration where it is of the same suite.

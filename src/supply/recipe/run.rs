@@ -81,6 +81,7 @@ async fn act(job: &Job<'_>, action: &Action, image: &str) -> Result<(), Trouble>
         Action::Javac(step) => languages::javac(job, step).await,
         Action::Pip(step) => languages::pip(job, step).await,
         Action::ModuleFile(step) => languages::module_file(job, step).await,
+        Action::Toolchain(step) => languages::toolchain(job, step).await,
         Action::Debootstrap(step) => debian::debootstrap(job, step, image).await,
         Action::Build(step) => images::build(job, step, image).await,
         Action::Save(step) => images::save(job, step).await,

@@ -1,0 +1,368 @@
+use std::collections::BTreeMap;
+
+use clap::ArgAction;
+use clap_complete::engine::ArgValueCompleter;
+
+use super::output::{Format, OutputArgs};
+use super::overrides::{Edit, Edited};
+use super::restart::{Waiting, table};
+use super::{Context, Run, complete};
+use crate::engine::{ComponentOptions, apply_component};
+use crate::failure::{Failure, Family, Plain};
+use crate::operate::changes::{Change, Changes, Of, Value};
+use crate::operate::{OperateError, Site, configure, rollout, terminal};
+use crate::report::text::{age, truncate};
+use crate::report::{Palette, Table};
+
+/// Look at and change the configuration of a service; changes land in vadev.yaml and are rolled out
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
+pub struct Config {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Show what a service is configured with
+    #[command(
+        after_help = "Examples:\n  vadev config get agent-engine\n  vadev config get agent-engine LOG_LEVEL"
+    )]
+    Get(Get),
+    /// Give values, roll the service out with them, and wait
+    #[command(
+        after_help = "Examples:\n  vadev config set agent-engine LOG_LEVEL=debug MAX_STEPS=20\n  \
+        vadev config set agent-engine --unset MAX_STEPS        back to the catalog's value"
+    )]
+    Set(Set),
+    /// Change the values in your editor ($VISUAL, $EDITOR)
+    #[command(after_help = "Example:\n  EDITOR=nano vadev config edit agent-engine")]
+    Edit(Changing),
+    /// List what was changed and when, newest first
+    #[command(after_help = "Example:\n  vadev config history agent-engine")]
+    History(Named),
+    /// Take the last change back, roll out, and wait
+    #[command(after_help = "Example:\n  vadev config undo agent-engine")]
+    Undo(Changing),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The service
+    #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::services))]
+    service: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct Get {
+    #[command(flatten)]
+    named: Named,
+    /// Only the value of this key
+    #[arg(value_name = "KEY")]
+    key: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Changing {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(Debug, clap::Args)]
+struct Set {
+    #[command(flatten)]
+    changing: Changing,
+    /// Keys with their new values
+    #[arg(value_name = "KEY=VALUE", value_parser = pair, required_unless_present = "unset")]
+    pairs: Vec<(String, String)>,
+    /// Keys that get the catalog's value back, or go
+    #[arg(long, value_name = "KEY", action = ArgAction::Append)]
+    unset: Vec<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if key.is_empty() || !key.chars().all(plain) {
+        return Err("a key is made of letters, digits, `_`, `-` and `.`".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Config {
+    fn format(&self) -> Format {
+        match &self.verb {
+            Verb::Get(get) => get.named.output.output,
+            Verb::History(named) => named.output.output,
+            Verb::Set(set) => set.changing.named.output.output,
+            Verb::Edit(of) | Verb::Undo(of) => of.named.output.output,
+        }
+    }
+}
+
+impl Run for Config {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let format = self.format();
+        match &self.verb {
+            Verb::Get(get) => show(context, get),
+            Verb::Set(set) => {
+                let name = &set.changing.named.service;
+                let mut values: BTreeMap<String, Option<String>> = BTreeMap::new();
+                values.extend(set.unset.iter().map(|key| (key.clone(), None)));
+                values.extend(
+                    set.pairs
+                        .iter()
+                        .map(|(key, value)| (key.clone(), Some(value.clone()))),
+                );
+                change(context, name, &values, None, set.changing.waiting, format)
+            }
+            Verb::Edit(of) => {
+                let values = edited(context, &of.named.service)?;
+                if values.is_empty() {
+                    context.reporter().note("nothing was changed");
+                    return Ok(());
+                }
+                change(context, &of.named.service, &values, None, of.waiting, format)
+            }
+            Verb::History(named) => history(context, named),
+            Verb::Undo(of) => undo(context, of, format),
+        }
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.format().machine_readable()
+    }
+}
+
+fn show(context: &Context, get: &Get) -> Result<(), Failure> {
+    let name = &get.named.service;
+    let config = context.block_on(async {
+        let site = context.site().await?;
+        let workload = site.workload(name).await?;
+        configure::config(&site, &workload).await
+    })?;
+    if let Some(key) = &get.key {
+        let known = || config.keys().cloned().collect();
+        let value = config
+            .get(key)
+            .ok_or_else(|| OperateError::unknown(key, known()))?;
+        return context.print(&get.named.output.output.text(value, |_| format!("{value}\n"))?);
+    }
+    let lines = || {
+        config.iter().fold(String::new(), |text, (key, value)| {
+            format!("{text}{key}={value}\n")
+        })
+    };
+    context.print(&get.named.output.output.text(&config, |_| lines())?)
+}
+
+/// Changes values: in the workspace file, in the cluster, in the pods. `undoes` is the change that is taken back.
+fn change(
+    context: &Context,
+    name: &str,
+    values: &BTreeMap<String, Option<String>>,
+    undoes: Option<u32>,
+    waiting: Waiting,
+    format: Format,
+) -> Result<(), Failure> {
+    service_only(context, name)?;
+    let edits: Vec<Edit> = values
+        .iter()
+        .map(|(key, value)| Edit::Config(key.clone(), value.clone()))
+        .collect();
+    let edited = Edited::new(context, name, &edits)?;
+    let platform = edited.platform(context)?;
+    let done = context.block_on(async {
+        let what = format!("Configure {name}");
+        let site = context.site_of_to(&platform, &what).await?;
+        let workload = site.workload(name).await?;
+        rollout::refuse_paused(&workload)?;
+        let before = configure::config(&site, &workload).await?;
+        let said = context.loaded()?.workspace.services.get(name);
+        let changed = values.keys().map(|key| {
+            let value = Value {
+                before: before.get(key).cloned(),
+                after: values[key].clone(),
+                workspace: said.and_then(|entry| entry.config.get(key).cloned()),
+            };
+            (key.clone(), value)
+        });
+        let changed: BTreeMap<_, _> = changed.collect();
+        let state = &platform.options.state;
+        // Written down first: a change that was interrupted can be taken back too.
+        Changes::open(state, name, &site.cluster.id().uid)?.add(Of::Config, changed, undoes)?;
+        edited.write()?;
+        let options = ComponentOptions {
+            keep_replicas: true,
+            ..ComponentOptions::default()
+        };
+        if platform.options.place.existing().is_some() {
+            configure::put_config(&site, &workload, values).await?;
+            rollout::mark_restart(&site, &workload).await?;
+        } else {
+            apply_component(&platform, &site.cluster, name, &options).await?;
+        }
+        finish(&site, name, values, waiting).await
+    })?;
+    let done = [done];
+    let palette = context.stdout_palette();
+    context.print(&format.text(&done, |_| table(&done, palette))?)
+}
+
+async fn finish(
+    site: &Site,
+    name: &str,
+    values: &BTreeMap<String, Option<String>>,
+    waiting: Waiting,
+) -> Result<rollout::Rollout, Failure> {
+    let now = site.workload(name).await?;
+    let keys: Vec<&str> = values.keys().map(String::as_str).collect();
+    let cause = format!("configuration changed: {}", keys.join(", "));
+    let settled = rollout::settle(site, &now, &cause, waiting.timeout).await;
+    if settled.is_err() {
+        site.reporter
+            .note(format!("vadev config undo {name} goes back to what was before"));
+    }
+    settled
+}
+
+fn service_only(context: &Context, name: &str) -> Result<(), Failure> {
+    let loaded = context.loaded()?;
+    if loaded.catalog.services.contains_key(name) {
+        return Ok(());
+    }
+    if loaded.catalog.system(name).is_some() {
+        let hint =
+            format!("change it in vadev.yaml under infrastructure: {name}: config, then vadev up {name}");
+        return Err(OperateError::unfit(name, "a system's configuration is files, not keys", hint).into());
+    }
+    let known = loaded.catalog.services.keys().cloned().collect();
+    Err(OperateError::unknown(name, known).into())
+}
+
+/// What the user's editor made of the values.
+fn edited(context: &Context, name: &str) -> Result<BTreeMap<String, Option<String>>, Failure> {
+    service_only(context, name)?;
+    let before = context.block_on(async {
+        let site = context.site().await?;
+        let workload = site.workload(name).await?;
+        configure::config(&site, &workload).await
+    })?;
+    let trouble = |error: &dyn std::fmt::Display| {
+        Plain::new(Family::Environment, format!("cannot edit: {error}"))
+            .with_hint("set EDITOR to an editor that is there, or use vadev config set")
+    };
+    let file = tempfile::Builder::new()
+        .prefix(&format!("{name}-"))
+        .suffix(".yaml")
+        .tempfile()
+        .map_err(|error| trouble(&error))?;
+    let text = super::output::yaml(&before)?;
+    std::fs::write(file.path(), text).map_err(|error| trouble(&error))?;
+    let editor = ["VISUAL", "EDITOR"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    terminal::edit(editor.as_deref().unwrap_or("vi"), file.path()).map_err(|error| trouble(&error))?;
+    let text = std::fs::read_to_string(file.path()).map_err(|error| trouble(&error))?;
+    let after: BTreeMap<String, String> = serde_saphyr::from_str(&text).map_err(|error| {
+        Plain::new(
+            Family::Usage,
+            format!("what was written is no mapping of keys to texts: {error}"),
+        )
+        .with_hint("put numbers and truth values in quotes; nothing was changed")
+    })?;
+    let mut changes: BTreeMap<String, Option<String>> = after
+        .iter()
+        .filter(|(key, value)| before.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), Some(value.clone())))
+        .collect();
+    changes.extend(
+        before
+            .keys()
+            .filter(|key| !after.contains_key(*key))
+            .map(|key| (key.clone(), None)),
+    );
+    Ok(changes)
+}
+
+/// What was changed of a service in the cluster that is meant.
+pub fn changes_of(context: &Context, name: &str) -> Result<Changes, Failure> {
+    let platform = context.running()?;
+    let uid = context.block_on(async { Ok(context.site_of(&platform).await?.cluster.id().uid.clone()) })?;
+    Ok(Changes::open(&platform.options.state, name, &uid)?)
+}
+
+fn history(context: &Context, named: &Named) -> Result<(), Failure> {
+    let changes = changes_of(context, &named.service)?;
+    let all: Vec<&Change> = changes.newest_first(Of::Config).collect();
+    let palette = context.stdout_palette();
+    context.print(
+        &named
+            .output
+            .output
+            .text(&all, |_| changes_table(&all, palette, true))?,
+    )
+}
+
+/// Changes as a table; values only where they are no secrets.
+pub fn changes_table(all: &[&Change], palette: Palette, values: bool) -> String {
+    if all.is_empty() {
+        return "nothing was changed\n".to_owned();
+    }
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let mut table = Table::new(["number", "age", "key", "before", "after", ""]);
+    for change in all {
+        for (key, value) in &change.values {
+            let show = |value: &Option<String>| match value {
+                None => "–".to_owned(),
+                Some(text) if values => truncate(text, 40),
+                Some(_) => "(kept)".to_owned(),
+            };
+            let word = match (change.undone, change.undo) {
+                (true, _) => "undone",
+                (_, true) => "undo",
+                _ => "",
+            };
+            table.row([
+                change.number.to_string(),
+                age(now.as_second() - change.time.as_second()),
+                key.clone(),
+                show(&value.before),
+                show(&value.after),
+                palette.dim(word),
+            ]);
+        }
+    }
+    table.render(palette)
+}
+
+fn undo(context: &Context, of: &Changing, format: Format) -> Result<(), Failure> {
+    let name = &of.named.service;
+    let changes = changes_of(context, name)?;
+    let Some(last) = changes.last(Of::Config) else {
+        let hint = format!("vadev config history {name} shows what was changed");
+        return Err(OperateError::unfit(name, "there is no change to take back", hint).into());
+    };
+    let values = last
+        .values
+        .iter()
+        .map(|(key, value)| (key.clone(), value.workspace.clone()))
+        .collect();
+    change(context, name, &values, Some(last.number), of.waiting, format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_have_a_key() {
+        assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(pair("A="), Ok(("A".into(), String::new())));
+        assert!(pair("A").is_err() && pair("=x").is_err() && pair("A B=x").is_err());
+    }
+}

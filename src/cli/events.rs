@@ -1,0 +1,101 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::ArgAction;
+use clap_complete::engine::ArgValueCompleter;
+
+use super::output::OutputArgs;
+use super::{Context, Run, complete};
+use crate::failure::Failure;
+use crate::operate::events::{EventLine, events};
+use crate::report::{Palette, Table};
+
+/// Show what Kubernetes tells about the platform, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    vadev events\n  \
+    vadev events agent-engine --warnings\n  \
+    vadev events -w                                   what happens from now on, as it happens")]
+pub struct Events {
+    /// About these services or systems; without any: about everything
+    #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
+    services: Vec<String>,
+    /// Only warnings
+    #[arg(long, action = ArgAction::SetTrue)]
+    warnings: bool,
+    /// Go on with what happens from now on
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    watch: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Run for Events {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let palette = context.stdout_palette();
+        context.block_on(async {
+            let site = context.site().await?;
+            let found = events(&site, &self.services, self.warnings).await?;
+            context.print(&self.output.output.text(&found, |_| table(&found, palette))?)?;
+            let mut seen: BTreeSet<_> = found.iter().map(key).collect();
+            if !self.watch {
+                return Ok(());
+            }
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let now = events(&site, &self.services, self.warnings).await?;
+                for event in now.iter().rev().filter(|event| seen.insert(key(event))) {
+                    let one = std::slice::from_ref(event);
+                    context.print(&self.output.output.text(event, |_| rows(one, palette, false))?)?;
+                }
+            }
+        })
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.output.output.machine_readable()
+    }
+}
+
+fn key(event: &EventLine) -> (String, String, i64, i32) {
+    (
+        event.object.clone(),
+        event.message.clone(),
+        event.time.as_second(),
+        event.count,
+    )
+}
+
+fn table(events: &[EventLine], palette: Palette) -> String {
+    if events.is_empty() {
+        return "no events\n".to_owned();
+    }
+    rows(events, palette, true)
+}
+
+fn rows(events: &[EventLine], palette: Palette, header: bool) -> String {
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let mut table = Table::new(["age", "type", "reason", "object", "times", "message"]);
+    for event in events {
+        let kind = if event.is_warning() {
+            palette.yellow(&event.kind)
+        } else {
+            event.kind.clone()
+        };
+        table.row([
+            event.age(now),
+            kind,
+            event.reason.clone(),
+            event.object.clone(),
+            event.count.to_string(),
+            event.message.replace('\n', " "),
+        ]);
+    }
+    let text = table.render(palette);
+    if header {
+        text
+    } else {
+        text.split_once('\n')
+            .map_or(String::new(), |(_, rows)| rows.to_owned())
+    }
+}

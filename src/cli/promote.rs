@@ -1,0 +1,316 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::output::{Format, OutputArgs};
+use super::platform::Sources;
+use super::{Context, Run, place, promotion, timeout, workspace};
+use crate::engine::promote as engine;
+use crate::engine::promote::{Applied, ApplyTo, Written};
+use crate::failure::{Failure, Family, Plain};
+use crate::k8s::Cluster;
+use crate::profile::Stack;
+use crate::promote::check::{Finding, Severity, check};
+use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
+use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, tree};
+
+/// Write production manifests of a profile, check and compare them, and apply them to a cluster
+///
+/// The tree comes from the same catalog and workspace that run here, in production's sizes. Nothing secret is in it, and
+/// the same input gives the same bytes. Without --check, --diff or --apply it is written to --out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    vadev promote -p prod --env prod.yaml --out k8s\n  \
+    vadev promote -p prod --env prod.yaml --check -o json\n  \
+    vadev promote -p prod --env prod.yaml --diff                    against the platform that runs here\n  \
+    vadev promote -p prod --env prod.yaml --diff k8s                against a folder\n  \
+    vadev promote -p prod --env prod.yaml --diff --context prod     against a cluster\n  \
+    vadev promote -p prod --env prod.yaml --registry registry.example.com/team --out k8s\n  \
+    vadev promote -p prod --env prod.yaml --apply --context prod")]
+pub struct Promote {
+    /// The environment: token issuer, hosts, secrets, images, overrides (vadev schema environment)
+    #[arg(long, value_name = "FILE", env = "VADEV_ENV", hide_env = true)]
+    env: Option<PathBuf>,
+    /// Folder of the tree; `k8s` beside the workspace file unless told
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Look for what must not reach production, and write nothing
+    #[arg(long, conflicts_with_all = ["diff", "apply"])]
+    check: bool,
+    /// Show what differs: from the folder DIR, from the cluster of --context, or else from the platform that runs here
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", conflicts_with = "apply")]
+    diff: Option<PathBuf>,
+    /// Apply to the cluster of --context: dry run of everything, what changes, a question, then wave by wave
+    #[arg(long)]
+    apply: bool,
+    /// Oldest Kubernetes that is to take the tree
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse, default_value_t = OLDEST_KUBERNETES, env = "VADEV_KUBE_VERSION", hide_env = true)]
+    kube_version: Version,
+    /// Oldest Istio that is to take the tree
+    #[arg(long, value_name = "VERSION", value_parser = Version::parse, default_value_t = OLDEST_ISTIO, env = "VADEV_ISTIO_VERSION", hide_env = true)]
+    istio_version: Version,
+    /// Push locally built images there, and pin every image by digest
+    #[arg(long, value_name = "HOST/PATH", env = "VADEV_REGISTRY", hide_env = true)]
+    registry: Option<String>,
+    /// Replace one figure, for instance agent-engine.replicas=4
+    #[arg(long, value_name = "NAME.FIELD=VALUE")]
+    set: Vec<String>,
+    /// Longest wait for one workload
+    #[arg(long, value_name = "TIME", default_value = "600s", value_parser = timeout::parse, env = "VADEV_TIMEOUT", hide_env = true)]
+    timeout: Duration,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What `promote -o json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    profile: String,
+    environment: String,
+    target: Target,
+    /// What the target lacks and the tree leaves out.
+    notes: Vec<String>,
+    ok: bool,
+    findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<Vec<Difference>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<Applied>,
+}
+
+impl Run for Promote {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let job = Job::prepare(self, context)?;
+        let mut report = job.report();
+        let refused = report
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error);
+        if refused && !job.args.check && job.args.diff.is_none() {
+            return Err(refusal(&report.findings));
+        }
+        if job.args.diff.is_some() {
+            report.differences = Some(job.differences(context)?);
+        } else if job.args.apply {
+            report.applied = job.apply(context)?;
+        } else if !job.args.check {
+            let folder = job.folder(context)?;
+            let texts = job
+                .tree
+                .texts()
+                .map_err(|error| Plain::new(Family::Internal, format!("can't write YAML: {error}")))?;
+            report.written = Some(engine::write(&folder, &texts)?);
+        }
+        let palette = context.stdout_palette();
+        context.print(&job.args.output.output.text(&report, |wide| {
+            promotion::text(
+                &report.findings,
+                report.differences.as_deref(),
+                report.written.as_ref(),
+                report.applied.as_ref(),
+                &report.notes,
+                wide,
+                palette,
+            )
+        })?)?;
+        if job.args.check && refused {
+            let errors = report
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == Severity::Error)
+                .count();
+            return Err(Plain::new(
+                Family::Unhealthy,
+                format!("{errors} things must not reach production"),
+            )
+            .with_hint("each line above names its remedy")
+            .into());
+        }
+        Ok(())
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.output.output != Format::Table && self.output.output != Format::Wide
+    }
+}
+
+/// Everything that does not depend on what is asked of the tree.
+struct Job {
+    args: Promote,
+    environment: Environment,
+    stack: Stack,
+    target: Target,
+    tree: Tree,
+    findings: Vec<Finding>,
+}
+
+impl Job {
+    fn prepare(args: Promote, context: &Context) -> Result<Self, Failure> {
+        let loaded = context.loaded()?;
+        let profile = context.profile(None)?;
+        let environment = match &args.env {
+            Some(file) => Environment::read(&workspace::text_of(file)?)?,
+            None => Environment::unnamed(),
+        };
+        let target = Target::new(args.kube_version, args.istio_version)?;
+        let stack = production_stack(
+            &loaded.catalog,
+            profile,
+            &loaded.workspace,
+            &environment,
+            &args.set,
+        )?;
+        let pinned = match &args.registry {
+            Some(registry) => {
+                let supply = context.supply(&Sources::default())?;
+                let reporter = context.reporter();
+                let publish = engine::publish(&supply, &stack, &environment, Some(registry), &reporter);
+                context.block_on(publish)?
+            }
+            None => IndexMap::new(),
+        };
+        let tree = tree(&stack, &environment, target, &pinned);
+        let known = engine::known(
+            &loaded.state(),
+            &loaded.catalog.mesh.policy.tokens.issuer,
+            args.registry.as_deref(),
+        )?;
+        let findings = check(&tree, &known);
+        Ok(Self {
+            args,
+            environment,
+            stack,
+            target,
+            tree,
+            findings,
+        })
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            profile: self.stack.profile.clone(),
+            environment: self.environment.name.clone(),
+            target: self.target,
+            notes: self.target.notes(),
+            ok: self
+                .findings
+                .iter()
+                .all(|finding| finding.severity != Severity::Error),
+            findings: self.findings.clone(),
+            differences: None,
+            written: None,
+            applied: None,
+        }
+    }
+
+    fn folder(&self, context: &Context) -> Result<PathBuf, Failure> {
+        Ok(match &self.args.out {
+            Some(folder) => folder.clone(),
+            None => context.loaded()?.root.join("k8s"),
+        })
+    }
+
+    /// The cluster of `--context`, by the user's own kubeconfig.
+    async fn connect(name: &str) -> Result<Cluster, Failure> {
+        let target = place::foreign(name)?;
+        Ok(Cluster::connect(&target, Duration::from_secs(20)).await?)
+    }
+
+    fn differences(&self, context: &Context) -> Result<Vec<Difference>, Failure> {
+        let folder = self
+            .args
+            .diff
+            .as_ref()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            return engine::compare_folder(&self.tree, folder);
+        }
+        if let Some(name) = &context.globals().context {
+            return context.block_on(async {
+                let cluster = Self::connect(name).await?;
+                engine::compare_cluster(&cluster, &self.tree).await
+            });
+        }
+        let platform = context.running()?;
+        context.block_on(async {
+            let cluster = platform.running(Duration::from_secs(20)).await?;
+            engine::compare_development(&platform, &cluster, &self.tree).await
+        })
+    }
+
+    /// `None` where nothing would change.
+    fn apply(&self, context: &Context) -> Result<Option<Applied>, Failure> {
+        let Some(name) = context.globals().context.as_deref() else {
+            return Err(Plain::new(Family::Usage, "--apply needs the cluster's name")
+                .with_hint("name it: vadev promote --apply --context NAME")
+                .into());
+        };
+        let state = context.loaded()?.make_state()?;
+        context.block_on(async {
+            let cluster = Self::connect(name).await?;
+            let reporter = context.reporter();
+            let to = ApplyTo {
+                cluster: &cluster,
+                tree: &self.tree,
+                stack: &self.stack,
+                target: self.target,
+                state: &state,
+                timeout: self.args.timeout,
+                reporter: &reporter,
+            };
+            to.rehearse().await?;
+            let differences = engine::compare_cluster(&cluster, &self.tree).await?;
+            if !self.machine_readable() {
+                context.print(&promotion::differences(
+                    &differences,
+                    false,
+                    context.stdout_palette(),
+                ))?;
+            }
+            if differences
+                .iter()
+                .all(|one| one.change == crate::promote::diff::Change::Removed)
+            {
+                return Ok(None);
+            }
+            context.insist(&format!(
+                "Apply {} objects to the cluster {name} at {}?",
+                self.tree.objects().count(),
+                cluster.server()
+            ))?;
+            Ok(Some(engine::apply(&to).await?))
+        })
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.args.machine_readable()
+    }
+}
+
+fn refusal(findings: &[Finding]) -> Failure {
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(promotion::line)
+        .collect();
+    let hint = if errors.len() > 1 {
+        "vadev promote --check lists them again; each line names its remedy"
+    } else {
+        "the line above names its remedy"
+    };
+    Plain::new(
+        Family::Refused,
+        format!(
+            "{} things must not reach production; nothing was written",
+            errors.len()
+        ),
+    )
+    .with_details(errors)
+    .with_hint(hint)
+    .into()
+}

@@ -1,0 +1,171 @@
+//! What `promote` tells people.
+
+use crate::engine::promote::{Applied, Written};
+use crate::promote::check::{Finding, Severity};
+use crate::promote::diff::{Change, Difference, Explanation, Field};
+use crate::report::{Palette, Table};
+
+/// Fields of one object that are listed unless all are asked for.
+const FEW: usize = 4;
+
+/// All of a report.
+pub fn text(
+    findings: &[Finding],
+    found: Option<&[Difference]>,
+    written: Option<&Written>,
+    applied: Option<&Applied>,
+    notes: &[String],
+    wide: bool,
+    palette: Palette,
+) -> String {
+    let mut lines: Vec<String> = findings
+        .iter()
+        .map(|finding| coloured(finding, palette))
+        .collect();
+    if let Some(found) = found {
+        lines.push(differences(found, wide, palette).trim_end().to_owned());
+        return lines.join("\n") + "\n";
+    }
+    if let Some(applied) = applied {
+        lines.push(format!(
+            "{}: {} objects created, {} changed, {} as they were",
+            applied.context, applied.created, applied.changed, applied.unchanged
+        ));
+        return lines.join("\n") + "\n";
+    }
+    if let Some(written) = written {
+        lines.push(format!(
+            "{}: {} files written, {} as they were",
+            written.folder.display(),
+            written.written.len(),
+            written.unchanged
+        ));
+        let removed = written.removed.iter();
+        lines.extend(removed.map(|name| format!("removed {name}, which an earlier promotion wrote")));
+        let foreign = written.foreign.iter();
+        lines.extend(foreign.map(|name| format!("left alone: {name}, which is not vadev's")));
+    }
+    if findings.is_empty() {
+        lines.push("nothing that must not reach production".to_owned());
+    }
+    if wide {
+        lines.extend(notes.iter().cloned());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// One finding on one line.
+pub fn line(finding: &Finding) -> String {
+    format!(
+        "{}: {}: {}: {} ({}); {}",
+        finding.file, finding.object, finding.field, finding.problem, finding.rule, finding.remedy
+    )
+}
+
+fn coloured(finding: &Finding, palette: Palette) -> String {
+    match finding.severity {
+        Severity::Error => format!("{} {}", palette.red("error"), line(finding)),
+        Severity::Warning => format!("{} {}", palette.yellow("warning"), line(finding)),
+    }
+}
+
+/// The semantic differences, with a count by reason.
+pub fn differences(found: &[Difference], wide: bool, palette: Palette) -> String {
+    if found.is_empty() {
+        return "no difference\n".to_owned();
+    }
+    let mut table = Table::new(["object", "change", "why", "field"]);
+    for difference in found {
+        let (change, fields) = match difference.change {
+            Change::Added => (palette.green("added"), Vec::new()),
+            Change::Removed => (palette.red("removed"), Vec::new()),
+            Change::Changed => (palette.yellow("changed"), listed(&difference.fields, wide)),
+        };
+        let first = fields.first().cloned().unwrap_or_default();
+        table.row([
+            difference.object.clone(),
+            change,
+            why(difference.explanation, palette),
+            first,
+        ]);
+        for field in fields.iter().skip(1) {
+            table.row([String::new(), String::new(), String::new(), field.clone()]);
+        }
+    }
+    let count = |explanation| found.iter().filter(|one| one.explanation == explanation).count();
+    format!(
+        "{}{} objects differ: {} by size, {} by environment, {} by neither\n",
+        table.render(palette),
+        found.len(),
+        count(Explanation::Sizing),
+        count(Explanation::Environment),
+        count(Explanation::Drift)
+    )
+}
+
+fn why(explanation: Explanation, palette: Palette) -> String {
+    match explanation {
+        Explanation::Drift => palette.red(explanation.word()),
+        other => other.word().to_owned(),
+    }
+}
+
+/// What nothing explains comes first.
+fn listed(fields: &[Field], wide: bool) -> Vec<String> {
+    let mut fields: Vec<&Field> = fields.iter().collect();
+    fields.sort_by_key(|field| std::cmp::Reverse(field.explanation));
+    let shown = if wide { fields.len() } else { FEW };
+    let mut lines: Vec<String> = fields.iter().take(shown).map(|field| one(field)).collect();
+    if fields.len() > shown {
+        lines.push(format!("and {} more (-o wide)", fields.len() - shown));
+    }
+    lines
+}
+
+fn one(field: &Field) -> String {
+    let short = |text: &Option<String>| -> String {
+        let text = text.as_deref().unwrap_or("nothing").replace('\n', " ");
+        if text.chars().count() <= 60 {
+            text
+        } else {
+            text.chars().take(59).chain(['…']).collect()
+        }
+    };
+    format!(
+        "{} {} → {} ({})",
+        field.path,
+        short(&field.from),
+        short(&field.to),
+        field.explanation.word()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_explains_comes_first() {
+        let field = |path: &str, explanation| Field {
+            path: path.into(),
+            from: Some("a".into()),
+            to: None,
+            explanation,
+        };
+        let found = [Difference {
+            object: "Deployment/a in n".into(),
+            change: Change::Changed,
+            explanation: Explanation::Drift,
+            fields: vec![
+                field("spec.replicas", Explanation::Sizing),
+                field("spec.x", Explanation::Drift),
+            ],
+        }];
+        let text = differences(&found, false, Palette::new(false));
+        assert!(text.contains("drift  spec.x a → nothing (drift)"), "{text}");
+        assert!(
+            text.contains("1 objects differ: 0 by size, 0 by environment, 1 by neither"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+use clap::ArgAction;
+use clap_complete::engine::ArgValueCompleter;
+
+use super::output::OutputArgs;
+use super::overrides::{Edit, Edited};
+use super::restart::{Waiting, table};
+use super::{Context, Run, complete};
+use crate::failure::Failure;
+use crate::operate::{hpa, rollout};
+
+/// Run another number of replicas of a service
+///
+/// The number lands in vadev.yaml, so that `up` keeps it, unless --no-save says otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    vadev scale agent-engine 3\n  \
+    vadev scale voice-engine 0 --no-save              off until the next `up`")]
+pub struct Scale {
+    /// The service or system
+    #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
+    service: String,
+    /// Replicas
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(0..=50))]
+    replicas: u32,
+    /// Leave vadev.yaml alone
+    #[arg(long, action = ArgAction::SetTrue)]
+    no_save: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Run for Scale {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let name = &self.service;
+        let edited = if self.no_save {
+            None
+        } else {
+            Some(Edited::new(
+                context,
+                name,
+                &[Edit::Replicas(Some(self.replicas))],
+            )?)
+        };
+        let done = context.block_on(async {
+            let what = format!("Scale {name} to {}", self.replicas);
+            let site = context.site_to(&what).await?;
+            let workload = site.workload(name).await?;
+            rollout::refuse_paused(&workload)?;
+            for hpa in hpa::list(&site, Some(name)).await? {
+                if let Some(word) = hpa::disagreement(&hpa, self.replicas) {
+                    site.reporter.warn(word, None);
+                }
+            }
+            site.cluster.recheck().await?;
+            let changed = rollout::set_replicas(&site, &workload, self.replicas).await?;
+            if let Some(edited) = &edited {
+                edited.write()?;
+            }
+            let cause = format!("{} → {} replicas", workload.replicas(), self.replicas);
+            rollout::settle(&site, &changed, &cause, self.waiting.timeout).await
+        })?;
+        let done = [done];
+        let palette = context.stdout_palette();
+        context.print(&self.output.output.text(&done, |_| table(&done, palette))?)
+    }
+
+    fn machine_readable(&self) -> bool {
+        self.output.output.machine_readable()
+    }
+}

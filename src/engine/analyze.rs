@@ -1,0 +1,21 @@
+//! Istio's own check of its configuration.
+
+use super::platform::Platform;
+use crate::cluster::{Finding, findings};
+use crate::failure::Failure;
+
+/// What istioctl finds in the platform's namespaces. Brings istioctl where it is missing.
+pub async fn analyze(platform: &Platform) -> Result<Vec<Finding>, Failure> {
+    let step = platform.reporter.step("analyze", "Analyze the mesh", None);
+    let program = platform.supply.tool("istioctl", &step).await?;
+    step.progress("istioctl analyze");
+    let namespaces = &platform.stack().namespaces;
+    let found = findings(
+        &program,
+        &platform.target().await?,
+        &[&namespaces.apps, &namespaces.infra, &namespaces.mesh],
+    )
+    .await?;
+    step.done(format!("{} findings", found.len()));
+    Ok(found)
+}

@@ -1,0 +1,146 @@
+//! One component brought to what the workspace says, without looking at the others: for verbs that change one.
+
+use serde_json::{Value, json};
+
+use super::images;
+use super::platform::Platform;
+use super::secrets;
+use super::tokens::{TokenKey, mesh_setting};
+use crate::failure::{Failure, Family, Plain};
+use crate::image;
+use crate::k8s::{self, Applied, ApplyOptions, Cluster, KindInfo, ObjectRef};
+use crate::plan::ClusterState;
+use crate::render::object::WORKSPACE;
+use crate::render::{self, Object, ObjectId, Origin, Setting};
+
+/// How a component is brought up to date.
+#[derive(Debug, Clone, Default)]
+pub struct ComponentOptions {
+    /// Fail where exactly this image can't be had, instead of taking another one.
+    pub image: Option<String>,
+    /// Keep as many replicas as the cluster has now.
+    pub keep_replicas: bool,
+}
+
+/// Brings missing images of the component to the nodes and applies its objects. Waits for no pod. What was applied, in the
+/// order of rendering.
+pub async fn apply_component(
+    platform: &Platform,
+    cluster: &Cluster,
+    name: &str,
+    options: &ComponentOptions,
+) -> Result<Vec<Applied>, Failure> {
+    let images = images::resolve(platform).await?;
+    if let Some(wanted) = &options.image {
+        let found = images.deployed.get(name);
+        if found.is_none_or(|found| found.reference != *wanted || found.origin == Origin::StandIn) {
+            let message = format!("the image {wanted} is neither in Docker nor in a registry that answers");
+            return Err(Plain::new(Family::Supply, message)
+                .with_hint(format!("build or pull it first: docker pull {wanted}"))
+                .into());
+        }
+    }
+    bring(platform, &images, name).await?;
+    let mut objects = rendered(platform, cluster, images, name).await?;
+    if options.keep_replicas {
+        keep_replicas(cluster, &mut objects).await?;
+    }
+    cluster.recheck().await?;
+    let values: Vec<Value> = objects.iter().map(|object| object.value().clone()).collect();
+    Ok(k8s::apply_all(cluster, &values, ApplyOptions::default()).await?)
+}
+
+/// A component's objects as `up` would render them now. A session that develops the service sees the workspace change, and
+/// brings its own parts back.
+async fn rendered(
+    platform: &Platform,
+    cluster: &Cluster,
+    images: images::Images,
+    name: &str,
+) -> Result<Vec<Object>, Failure> {
+    let stack = platform.stack();
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, stack.workspace);
+    let kinds: Vec<KindInfo> = KindInfo::find("v1", "Secret").copied().into_iter().collect();
+    let live = k8s::observe_kinds(cluster, &selector, &kinds).await?;
+    let live = live
+        .iter()
+        .map(|(id, value)| (ObjectId::from(id), value.clone()))
+        .collect();
+    let state = &platform.options.state;
+    let secrets = secrets::ensure(state, stack, &secrets::live(&live)).map_err(|error| {
+        let message = format!(
+            "can't keep the development secrets in {}: {error}",
+            state.display()
+        );
+        Plain::new(Family::Environment, message)
+    })?;
+    let setting = Setting {
+        mesh: mesh_setting(stack, Some(&TokenKey::ensure(state)?), images.proxies()),
+        images: images.deployed,
+        secrets,
+        ..Setting::default()
+    };
+    let mut objects = render::objects(stack, &setting);
+    objects.retain(|object| object.component() == name);
+    Ok(objects)
+}
+
+async fn bring(platform: &Platform, images: &images::Images, name: &str) -> Result<(), Failure> {
+    let references = images.by_component.get(name).cloned().unwrap_or_default();
+    for reference in &references {
+        if let (Some(cause), Some(request)) =
+            (images.to_supply.get(reference), images.requests.get(reference))
+        {
+            let step = platform.reporter.step(
+                format!("image/{name}"),
+                format!("Image {reference}"),
+                Some(cause.clone()),
+            );
+            let supplied = platform.supply.image(request, &step).await?;
+            step.done(format!("{} MB", supplied.size / 1_000_000));
+        }
+    }
+    let cluster = platform.cluster_name();
+    let kind = platform.kind().await?;
+    if super::observe::state(&cluster, kind.condition(&cluster).await?)? != ClusterState::Running {
+        return Ok(());
+    }
+    let nodes: Vec<String> = kind
+        .nodes(&cluster)
+        .await?
+        .into_iter()
+        .map(|node| node.name)
+        .collect();
+    let docker = platform.supply.docker().await?;
+    let missing: Vec<String> = image::missing(docker, &nodes, &references)
+        .await?
+        .into_iter()
+        .map(|missing| missing.image)
+        .collect();
+    if !missing.is_empty() {
+        let step = platform.reporter.step(
+            format!("ship/{name}"),
+            format!("Bring {} to the nodes", missing.join(", ")),
+            Some("missing".to_owned()),
+        );
+        image::ship(docker, &nodes, &missing, &step).await?;
+        step.done("there");
+    }
+    Ok(())
+}
+
+async fn keep_replicas(cluster: &Cluster, objects: &mut [Object]) -> Result<(), Failure> {
+    for object in objects {
+        let id = ObjectRef::from(&object.id());
+        if !matches!(id.kind.as_str(), "Deployment" | "StatefulSet") {
+            continue;
+        }
+        if let Some(live) = k8s::find(cluster, &id).await? {
+            let replicas = live.data["spec"]["replicas"].clone();
+            if replicas.is_u64() {
+                object.value_mut()["spec"]["replicas"] = json!(replicas);
+            }
+        }
+    }
+    Ok(())
+}

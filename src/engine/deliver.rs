@@ -1,0 +1,212 @@
+//! Images of services with source on their way into nodes and pods: shipped under their exact name, run by the live pods,
+//! and only then what the moving tag means, so that a pod that is made anew never runs what has just been found broken.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builds::FromSource;
+use super::platform::Platform;
+use super::record::{Made, Record};
+use crate::failure::{Failure, Family, Plain};
+use crate::image::{self, Base, ImageError, Overlays, Shipped};
+use crate::k8s::{Cluster, View};
+use crate::reload::{PodSwap, Swap};
+use crate::report::Step;
+
+/// Ships images; those of services with source under their exact name as well, and what is shipped of them is noted.
+pub async fn ship(
+    platform: &Platform,
+    sources: &BTreeMap<String, FromSource>,
+    nodes: &[String],
+    references: &[String],
+    step: &Step,
+) -> Result<Vec<Shipped>, Failure> {
+    let docker = platform.supply.docker().await?;
+    let state = &platform.options.state;
+    let mut all = references.to_vec();
+    let mut made: Vec<(&FromSource, Made)> = Vec::new();
+    for source in references.iter().filter_map(|reference| sources.get(reference)) {
+        if let Some(built) = Record::read(state, &source.service).built {
+            all.push(built.image.reference.clone());
+            made.push((source, built));
+        }
+    }
+    let shipped = image::ship(docker, nodes, &all, step).await?;
+    for (source, mut built) in made {
+        take_config(&mut built, &source.moving, &shipped);
+        source.clone().change(platform, |record| {
+            record.built(built.clone());
+            record.serves(built);
+        })?;
+    }
+    Ok(shipped)
+}
+
+/// Where an image was sent to, its configuration's digest is known, which Docker's containerd store does not tell.
+fn take_config(made: &mut Made, name: &str, shipped: &[Shipped]) {
+    let of_it =
+        |one: &&Shipped| (one.image == name || one.image == made.image.reference) && !one.config.is_empty();
+    if let Some(one) = shipped.iter().find(of_it) {
+        made.config.clone_from(&one.config);
+    }
+}
+
+/// Has the live pods of a service run what the nodes hold for it; for `up`, which has shipped it.
+pub async fn swap(
+    platform: &Platform,
+    cluster: &Cluster,
+    view: &View,
+    service: &str,
+    within: Duration,
+    step: &Step,
+) -> Result<String, Failure> {
+    let record = Record::read(&platform.options.state, service);
+    let Some(made) = &record.serving else {
+        return Err(Plain::new(Family::Internal, format!("no image of {service} was shipped")).into());
+    };
+    let back = record
+        .recent
+        .iter()
+        .rev()
+        .find(|name| **name != made.image.reference);
+    let swap = Swap {
+        cluster,
+        view,
+        namespace: &platform.stack().namespaces.apps,
+        service,
+        image: &made.image.reference,
+        config: &made.config,
+        back: back.map(String::as_str),
+        within,
+    };
+    let done = swap.run(|_| async {}, step).await?;
+    Ok(match done.len() {
+        0 => "every pod runs it".to_owned(),
+        1 => "1 pod started anew".to_owned(),
+        count => format!("{count} pods started anew, one after the other"),
+    })
+}
+
+/// The way of new images into a running service, for one session of `dev`.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// The platform.
+    pub platform: &'a Platform,
+    /// Its cluster.
+    pub cluster: &'a Cluster,
+    /// The cluster's live view.
+    pub view: &'a View,
+    /// The nodes' containers.
+    pub nodes: Vec<String>,
+    /// Longest wait for one pod.
+    pub within: Duration,
+}
+
+impl<'a> Delivery<'a> {
+    /// Finds the nodes.
+    pub async fn open(
+        platform: &'a Platform,
+        cluster: &'a Cluster,
+        view: &'a View,
+        within: Duration,
+    ) -> Result<Self, Failure> {
+        let nodes = platform.kind().await?.nodes(&platform.cluster_name()).await?;
+        Ok(Self {
+            platform,
+            cluster,
+            view,
+            nodes: nodes.into_iter().map(|node| node.name).collect(),
+            within,
+        })
+    }
+
+    /// Builds the source as it is now (take [`super::builds::prepare`]'s newest answer) and ships it. Nothing runs it yet:
+    /// [`Self::serve`].
+    pub async fn build(&self, source: &mut FromSource, step: &Step) -> Result<Made, Failure> {
+        let mut made = source.build(self.platform, step).await?;
+        let docker = self.platform.supply.docker().await?;
+        let name = made.image.reference.clone();
+        let shipped = image::ship(docker, &self.nodes, std::slice::from_ref(&name), step).await?;
+        take_config(&mut made, &name, &shipped);
+        source.change(self.platform, |record| record.built(made.clone()))?;
+        Ok(made)
+    }
+
+    /// What images can be appended to: the service's last real build, as the nodes hold it. Worth keeping until the next
+    /// build. `None` where there is none, or the nodes have lost it: then a build is what helps.
+    pub async fn base(&self, source: &FromSource) -> Result<Option<Base>, Failure> {
+        let (Some(built), Some(node)) = (&source.record.built, self.nodes.first()) else {
+            return Ok(None);
+        };
+        let docker = self.platform.supply.docker().await?;
+        match Base::read(docker, node, &built.image).await {
+            Ok(base) => Ok(Some(base)),
+            Err(ImageError::NotInNode { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts all changes since the last build over it and ships that: one layer. Nothing runs it yet: [`Self::serve`].
+    /// `inputs` is [`FromSource::digest_now`] from before the changed files were read.
+    pub async fn append(
+        &self,
+        base: &Arc<Base>,
+        overlays: &Overlays,
+        inputs: String,
+        step: &Step,
+    ) -> Result<Made, Failure> {
+        let (base, overlays) = (Arc::clone(base), overlays.clone());
+        let appended = tokio::task::spawn_blocking(move || base.append(&overlays)).await;
+        let appended = appended
+            .map_err(|error| Plain::new(Family::Internal, format!("making a layer stopped: {error}")))??;
+        let docker = self.platform.supply.docker().await?;
+        image::ship_appended(docker, &self.nodes, &appended, step).await?;
+        Ok(Made {
+            inputs,
+            config: appended.built.id.clone(),
+            image: appended.built,
+        })
+    }
+
+    /// Has every pod run the image, one after the other; then the moving tag means it in every node, and old ones go.
+    /// `before` is called with each pod's name ahead of its change. Fails with the old image back in its place.
+    pub async fn serve<F, W>(
+        &self,
+        source: &mut FromSource,
+        made: Made,
+        before: F,
+        step: &Step,
+    ) -> Result<Vec<PodSwap>, Failure>
+    where
+        F: Fn(String) -> W,
+        W: Future<Output = ()>,
+    {
+        let back = source.record.serving.clone();
+        let swap = Swap {
+            cluster: self.cluster,
+            view: self.view,
+            namespace: &self.platform.stack().namespaces.apps,
+            service: &source.service,
+            image: &made.image.reference,
+            config: &made.config,
+            back: back.as_ref().map(|made| made.image.reference.as_str()),
+            within: self.within,
+        };
+        let done = swap.run(before, step).await?;
+        self.settle(source, made).await?;
+        Ok(done)
+    }
+
+    /// The image has proved good: from now on it is what the moving tag means.
+    async fn settle(&self, source: &mut FromSource, made: Made) -> Result<(), Failure> {
+        let docker = self.platform.supply.docker().await?;
+        image::retag(docker, &self.nodes, &made.image.reference, &source.moving).await?;
+        source.change(self.platform, |record| record.serves(made))?;
+        let (docker, nodes) = (docker.clone(), self.nodes.clone());
+        let (moving, kept) = (source.moving.clone(), source.record.kept());
+        // Nobody waits for it; what a killed session leaves is found by the next one.
+        tokio::spawn(async move { image::prune(&docker, &nodes, &moving, &kept).await });
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! Who can reach whom in the mesh: for each pair what the catalog says, and what was measured from inside the caller's pod.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use serde::Serialize;
+
+use super::ingress::ask_with;
+use super::platform::Platform;
+use super::tokens::{Claims, TokenKey};
+use crate::agent::serve::Reached;
+use crate::failure::{Failure, Family, Plain};
+use crate::k8s::{self, Cluster, ExecTarget};
+use crate::profile::stack::SizedService;
+
+/// The ingress gateway, as a caller without a token.
+pub const ANYBODY: &str = "ingress";
+/// The ingress gateway, as a caller with a token of every role that the catalog names.
+pub const WITH_TOKEN: &str = "ingress+token";
+
+/// The whole matrix.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshReport {
+    /// Whether every pair that could be measured is as expected.
+    pub ok: bool,
+    /// One entry a pair.
+    pub pairs: Vec<Pair>,
+}
+
+/// One caller and one callee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pair {
+    /// Who asks: a service, `ingress` or `ingress+token`.
+    pub from: String,
+    /// Who is asked.
+    pub to: String,
+    /// What the catalog says.
+    pub expected: Verdict,
+    /// What was found.
+    pub measured: Verdict,
+    /// Whether the two agree, or nothing could be measured.
+    pub ok: bool,
+    /// The answer.
+    pub detail: String,
+}
+
+/// Whether one may ask the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It answers.
+    Allowed,
+    /// The mesh refuses: 401 or 403.
+    Denied,
+    /// Neither: no connection, or an error on the way.
+    Broken,
+    /// The caller's image holds nothing to ask with: only vadev's stand-in does.
+    Unknown,
+}
+
+impl Verdict {
+    /// The word in tables.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Broken => "broken",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    const fn of(status: Option<u16>) -> Self {
+        match status {
+            Some(401 | 403) => Self::Denied,
+            // Its own 404 or 429 is an answer of the service's or of a limit, and no refusal of the caller.
+            Some(status) if status < 500 => Self::Allowed,
+            _ => Self::Broken,
+        }
+    }
+
+    const fn expected(allowed: bool) -> Self {
+        if allowed { Self::Allowed } else { Self::Denied }
+    }
+}
+
+/// Measures every pair of the stack's services, and each service from the gateway without and with a token.
+pub async fn matrix(platform: &Platform, cluster: &Cluster) -> Result<MeshReport, Failure> {
+    if platform.stack().mesh.is_none() {
+        let message = "this platform has no mesh to be measured";
+        return Err(Plain::new(Family::Usage, message)
+            .with_hint("take a profile with a mesh, without --skip-istio")
+            .into());
+    }
+    let step = platform.reporter.step("mesh", "Measure who reaches whom", None);
+    let services = &platform.stack().services;
+    let mut asked = stream::iter(services)
+        .map(|caller| async move { (caller, from_pod(platform, cluster, caller).await) })
+        // Each is one exec and some connections in a pod of its own.
+        .buffer_unordered(4);
+    let mut pairs = Vec::new();
+    while let Some((caller, found)) = asked.next().await {
+        step.progress(caller.service.name.clone());
+        pairs.extend(found);
+    }
+    pairs.extend(from_gateway(platform).await?);
+    pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
+    let wrong = pairs.iter().filter(|pair| !pair.ok).count();
+    let unknown = pairs
+        .iter()
+        .filter(|pair| pair.measured == Verdict::Unknown)
+        .count();
+    let detail = format!(
+        "{} pairs, {wrong} not as expected, {unknown} not measured",
+        pairs.len()
+    );
+    if wrong == 0 {
+        step.done(detail);
+    } else {
+        step.finish(crate::report::Outcome::Failed, detail);
+    }
+    Ok(MeshReport {
+        ok: wrong == 0,
+        pairs,
+    })
+}
+
+async fn from_pod(platform: &Platform, cluster: &Cluster, caller: &SizedService) -> Vec<Pair> {
+    let name = &caller.service.name;
+    let callees: Vec<&SizedService> = platform
+        .stack()
+        .services
+        .iter()
+        .filter(|callee| callee.service.name != *name)
+        .collect();
+    let answers = ask_in_pod(platform, cluster, name, &callees).await;
+    let pair = |callee: &&SizedService| {
+        let to = &callee.service.name;
+        let (measured, detail) = match &answers {
+            Ok(answers) => answers.get(&url(platform, to)).map_or_else(
+                || (Verdict::Broken, "no answer came back".to_owned()),
+                |reached| (Verdict::of(reached.status), told(reached.status, &reached.detail)),
+            ),
+            Err(why) => (Verdict::Unknown, why.clone()),
+        };
+        compared(name, to, caller.service.calls.contains(to), measured, detail)
+    };
+    callees.iter().map(pair).collect()
+}
+
+fn compared(from: &str, to: &str, allowed: bool, measured: Verdict, detail: String) -> Pair {
+    let expected = Verdict::expected(allowed);
+    Pair {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        expected,
+        measured,
+        ok: measured == expected || measured == Verdict::Unknown,
+        detail,
+    }
+}
+
+fn told(status: Option<u16>, detail: &str) -> String {
+    match status {
+        Some(200) => "200".to_owned(),
+        Some(status) => format!("{status}: {detail}"),
+        None => detail.to_owned(),
+    }
+}
+
+fn url(platform: &Platform, service: &str) -> String {
+    format!(
+        "http://{service}.{}:8080/health",
+        platform.stack().namespaces.apps
+    )
+}
+
+async fn ask_in_pod(
+    platform: &Platform,
+    cluster: &Cluster,
+    name: &str,
+    callees: &[&SizedService],
+) -> Result<BTreeMap<String, Reached>, String> {
+    let namespace = &platform.stack().namespaces.apps;
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let listed = pods
+        .list(&ListParams::default().labels(&format!("app={name}")))
+        .await;
+    let running = |pod: &Pod| {
+        pod.metadata.deletion_timestamp.is_none()
+            && pod
+                .status
+                .as_ref()
+                .is_some_and(|status| status.phase.as_deref() == Some("Running"))
+    };
+    let listed = listed.map_err(|error| error.to_string())?.items;
+    let pod = listed.iter().find(|pod| running(pod));
+    let pod = pod.and_then(|pod| pod.metadata.name.clone());
+    let pod = pod.ok_or_else(|| "no pod of it runs".to_owned())?;
+    let target = ExecTarget {
+        namespace,
+        pod: &pod,
+        container: Some(name),
+    };
+    let urls: Vec<String> = callees
+        .iter()
+        .map(|callee| url(platform, &callee.service.name))
+        .collect();
+    let mut command = vec!["/vadev-agent", "reach"];
+    command.extend(urls.iter().map(String::as_str));
+    let output = k8s::exec(cluster, &target, &command, None, Duration::from_mins(1)).await;
+    let output = output.map_err(|error| error.to_string())?;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let read = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Reached>(line).ok());
+    Ok(read.map(|reached| (reached.url.clone(), reached)).collect())
+}
+
+/// Each service's first prefix through the gateway; a path below it that only the service itself could know.
+async fn from_gateway(platform: &Platform) -> Result<Vec<Pair>, Failure> {
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(20))
+        .no_proxy()
+        .build()
+        .map_err(|error| Plain::new(Family::Internal, format!("can't make an HTTP client: {error}")))?;
+    let token = match (TokenKey::load(&platform.options.state)?, &platform.stack().mesh) {
+        (Some(key), Some(mesh)) => Some(
+            key.sign(&mesh.policy.tokens, platform.stack(), &every_role(platform))?
+                .token,
+        ),
+        _ => None,
+    };
+    let mut pairs = Vec::new();
+    for sized in &platform.stack().services {
+        let service = &sized.service;
+        let Some(prefix) = service.prefixes.first() else {
+            continue;
+        };
+        let url = format!("http://127.0.0.1:{}{prefix}", platform.options.http_port);
+        let public = service.access.public.contains(prefix);
+        let answer = ask_with(&client, &url, None).await;
+        let detail = told(answer.status, answer.body.trim());
+        pairs.push(compared(
+            ANYBODY,
+            &service.name,
+            public,
+            Verdict::of(answer.status),
+            detail,
+        ));
+        if let Some(token) = &token {
+            let answer = ask_with(&client, &url, Some(token)).await;
+            let detail = told(answer.status, answer.body.trim());
+            pairs.push(compared(
+                WITH_TOKEN,
+                &service.name,
+                true,
+                Verdict::of(answer.status),
+                detail,
+            ));
+        }
+    }
+    Ok(pairs)
+}
+
+fn every_role(platform: &Platform) -> Claims {
+    let services = platform.stack().services.iter();
+    let roles = services.flat_map(|sized| sized.service.access.roles.values().flatten().cloned());
+    Claims {
+        subject: "vadev-verify".to_owned(),
+        roles: roles.collect(),
+        ttl: Duration::from_mins(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_meshs_own_refusals_are_denials() {
+        for (status, verdict) in [
+            (Some(200), Verdict::Allowed),
+            (Some(404), Verdict::Allowed),
+            (Some(403), Verdict::Denied),
+            (Some(401), Verdict::Denied),
+            (Some(503), Verdict::Broken),
+            (None, Verdict::Broken),
+        ] {
+            assert_eq!(Verdict::of(status), verdict, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_measured_is_no_failure_and_a_wrong_answer_is_one() {
+        assert!(compared("a", "b", true, Verdict::Unknown, String::new()).ok);
+        assert!(!compared("a", "b", false, Verdict::Allowed, String::new()).ok);
+        assert!(!compared("a", "b", false, Verdict::Broken, String::new()).ok);
+    }
+}

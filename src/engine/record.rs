@@ -1,0 +1,122 @@
+//! What is remembered of a service's own images, in `.vadev/images`: of what the last build was made, and what the nodes run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::Built;
+
+/// How many images of a service are kept in nodes and in Docker: the one that serves, and two to look back at.
+pub const KEPT: usize = 3;
+
+/// The images of one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Record {
+    /// The last real build, which Docker has.
+    pub built: Option<Made>,
+    /// What the moving tag means in the nodes: the last build, or one with a layer of changed files over it.
+    pub serving: Option<Made>,
+    /// Exact references, the newest last.
+    pub recent: Vec<String>,
+}
+
+/// An image and what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Made {
+    /// Digest of source tree, Dockerfile, arguments and bases.
+    pub inputs: String,
+    /// The image.
+    pub image: Built,
+    /// Digest of its configuration, by which the kubelet reports what runs.
+    pub config: String,
+}
+
+impl Record {
+    /// Reads it; a file that is missing or was written by another version is an empty record: everything is made again.
+    pub fn read(state: &Path, service: &str) -> Self {
+        let text = std::fs::read(path(state, service)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Writes it in one go: a process that is killed leaves the old one or the new one.
+    ///
+    /// # Errors
+    /// The state folder cannot be written.
+    pub fn write(&self, state: &Path, service: &str) -> io::Result<()> {
+        let path = path(state, service);
+        std::fs::create_dir_all(path.parent().unwrap_or(state))?;
+        let new = path.with_extension("json.new");
+        std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        std::fs::rename(new, path)
+    }
+
+    /// Notes a build.
+    pub fn built(&mut self, made: Made) {
+        self.note(&made);
+        self.built = Some(made);
+    }
+
+    /// Notes what the nodes run from now on.
+    pub fn serves(&mut self, made: Made) {
+        self.note(&made);
+        self.serving = Some(made);
+    }
+
+    fn note(&mut self, made: &Made) {
+        let name = &made.image.reference;
+        self.recent.retain(|other| other != name);
+        self.recent.push(name.clone());
+        let surplus = self.recent.len().saturating_sub(KEPT);
+        self.recent.drain(..surplus);
+    }
+
+    /// The exact references that must not be taken away.
+    pub fn kept(&self) -> Vec<String> {
+        let current = [&self.built, &self.serving].into_iter().flatten();
+        let mut kept: Vec<String> = current.map(|made| made.image.reference.clone()).collect();
+        kept.extend(self.recent.iter().cloned());
+        kept
+    }
+}
+
+fn path(state: &Path, service: &str) -> PathBuf {
+    state.join("images").join(format!("{service}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(n: usize) -> Made {
+        Made {
+            inputs: format!("i{n}"),
+            image: Built {
+                reference: format!("s:dev-{n}"),
+                id: format!("sha256:{n}"),
+            },
+            config: format!("sha256:{n}"),
+        }
+    }
+
+    #[test]
+    fn the_last_few_and_those_in_use_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::read(folder.path(), "s");
+        assert_eq!(record, Record::default());
+        record.built(made(0));
+        for n in 1..=5 {
+            record.serves(made(n));
+        }
+        record.write(folder.path(), "s").unwrap();
+        let record = Record::read(folder.path(), "s");
+        assert_eq!(
+            record.kept(),
+            ["s:dev-0", "s:dev-5", "s:dev-3", "s:dev-4", "s:dev-5"]
+        );
+        std::fs::write(folder.path().join("images/s.json"), "{\"built\": 1}").unwrap();
+        assert_eq!(Record::read(folder.path(), "s"), Record::default());
+    }
+}

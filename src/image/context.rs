@@ -1,0 +1,336 @@
+//! The folder that an image is built from: which of its files belong to the build, what they are by content, and the tar
+//! that the engine is sent, made as it is read so that no tree is too large for memory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::chunks::Chunks;
+use super::dockerignore::DockerIgnore;
+use crate::supply::docker::hex;
+
+/// Where a Dockerfile goes in the tar that lies outside its context.
+const OUTSIDE: &str = ".vadev.Dockerfile";
+
+/// A build's context on disk.
+#[derive(Debug, Clone)]
+pub struct Context {
+    root: PathBuf,
+    dockerfile: PathBuf,
+    /// The Dockerfile's path in the tar.
+    name: String,
+    ignore: DockerIgnore,
+}
+
+/// One file of a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    path: PathBuf,
+    what: What,
+    mode: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    File,
+    Folder,
+    Link(PathBuf),
+}
+
+impl Context {
+    /// Reads the ignore file. `dockerfile` is relative to `root`.
+    ///
+    /// # Errors
+    /// A sentence for people: no Dockerfile, or an ignore file that makes no sense.
+    pub fn open(root: &Path, dockerfile: Option<&str>) -> Result<Self, String> {
+        let wanted = root.join(dockerfile.unwrap_or("Dockerfile"));
+        if !root.is_dir() {
+            return Err(format!("the source folder {} does not exist", root.display()));
+        }
+        if !wanted.is_file() {
+            return Err(format!("there is no {}", wanted.display()));
+        }
+        let name = match wanted.strip_prefix(root) {
+            Ok(inside) if !inside.components().any(|part| part.as_os_str() == "..") => {
+                inside.display().to_string()
+            }
+            _ => OUTSIDE.to_owned(),
+        };
+        let beside = wanted.with_file_name(format!(
+            "{}.dockerignore",
+            wanted.file_name().unwrap_or_default().to_string_lossy()
+        ));
+        let mut ignore = DockerIgnore::default();
+        for file in [beside, root.join(".dockerignore")] {
+            match fs::read_to_string(&file) {
+                Ok(text) => {
+                    ignore =
+                        DockerIgnore::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(format!("can't read {}: {error}", file.display())),
+            }
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            dockerfile: wanted,
+            name,
+            ignore,
+        })
+    }
+
+    /// The Dockerfile's path in the tar.
+    pub fn dockerfile_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The Dockerfile's text.
+    pub fn dockerfile_text(&self) -> io::Result<String> {
+        fs::read_to_string(&self.dockerfile)
+    }
+
+    /// What the ignore file leaves out.
+    pub fn ignore(&self) -> &DockerIgnore {
+        &self.ignore
+    }
+
+    /// A digest of everything that the build could see: paths, modes and contents, and the Dockerfile.
+    pub fn digest(&self) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(fs::read(&self.dockerfile)?);
+        for entry in self.entries()? {
+            let name = entry.path.as_os_str().as_encoded_bytes();
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update(entry.mode.to_le_bytes());
+            match &entry.what {
+                What::Folder => hash.update(b"d"),
+                What::Link(target) => {
+                    hash.update(b"l");
+                    hash.update(target.as_os_str().as_encoded_bytes());
+                }
+                What::File => {
+                    hash.update(b"f");
+                    hash.update(file_digest(&self.root.join(&entry.path))?);
+                }
+            }
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    /// Starts writing the tar; a megabyte of it at most is in memory.
+    pub(super) fn stream(&self) -> mpsc::Receiver<io::Result<bytes::Bytes>> {
+        let context = self.clone();
+        Chunks::produce(move |out| context.write(out))
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut archive = tar::Builder::new(out);
+        for entry in self.entries()? {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(entry.mode);
+            header.set_uid(0);
+            header.set_gid(0);
+            match &entry.what {
+                What::Folder => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    header.set_size(0);
+                    archive.append_data(&mut header, &entry.path, io::empty())?;
+                }
+                What::Link(target) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    header.set_size(0);
+                    archive.append_link(&mut header, &entry.path, target)?;
+                }
+                What::File => {
+                    let file = File::open(self.root.join(&entry.path))?;
+                    put(&mut archive, &mut header, &entry.path, file)?;
+                }
+            }
+        }
+        if self.name == OUTSIDE {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            put(
+                &mut archive,
+                &mut header,
+                Path::new(OUTSIDE),
+                File::open(&self.dockerfile)?,
+            )?;
+        }
+        archive.into_inner()?.flush()
+    }
+
+    /// Everything that is not ignored, in a fixed order. Sockets and devices are no source.
+    fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.below(Path::new(""), &mut entries)?;
+        Ok(entries)
+    }
+
+    fn below(&self, folder: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
+        let mut names: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(self.root.join(folder))? {
+            names.push(folder.join(entry?.file_name()));
+        }
+        names.sort();
+        for path in names {
+            // The builder needs these two whatever the ignore file says.
+            let own = path == Path::new(&self.name) || path == Path::new(".dockerignore");
+            let on_disk = self.root.join(&path);
+            let meta = match fs::symlink_metadata(&on_disk) {
+                Ok(meta) => meta,
+                // Editors replace files while one looks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let ours = path.starts_with(crate::reload::infer::OUTPUT);
+            let ignored = !own && (ours || self.ignore.ignores(&path));
+            let mode = meta.permissions().mode() & 0o7777;
+            if meta.is_dir() {
+                if ignored && self.ignore.prunes(&path) {
+                    continue;
+                }
+                let at = entries.len();
+                self.below(&path, entries)?;
+                if !ignored || entries.len() > at {
+                    let what = What::Folder;
+                    entries.insert(at, Entry { path, what, mode });
+                }
+                continue;
+            }
+            if ignored {
+                continue;
+            }
+            if meta.is_symlink() {
+                let what = What::Link(fs::read_link(&on_disk)?);
+                entries.push(Entry { path, what, mode });
+            } else if meta.is_file() {
+                let what = What::File;
+                entries.push(Entry { path, what, mode });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file with the size that it has now, however it changes meanwhile: a half-read file is an error, not a broken tar.
+fn put(
+    archive: &mut tar::Builder<impl Write>,
+    header: &mut tar::Header,
+    path: &Path,
+    file: File,
+) -> io::Result<()> {
+    let meta = file.metadata()?;
+    // Kept by the builder; Python and make compare it.
+    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or_default());
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(meta.len());
+    let exact = Exact {
+        inner: file,
+        left: meta.len(),
+    };
+    archive.append_data(header, path, exact)
+}
+
+struct Exact {
+    inner: File,
+    left: u64,
+}
+
+impl Read for Exact {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        let n = self.inner.read(&mut out[..most])?;
+        if n == 0 {
+            return Err(io::Error::other("a file was cut short while it was read"));
+        }
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+fn file_digest(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(hash.finalize().to_vec());
+        }
+        hash.update(&buffer[..n]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let mut archive = tar::Archive::new(bytes);
+        let entries = archive.entries().unwrap();
+        entries
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_ignored_is_neither_sent_nor_counted() {
+        let folder = tree(&[
+            ("Dockerfile", "FROM scratch"),
+            (".dockerignore", "*\n!src\n"),
+            ("src/a", "1"),
+            ("junk/b", "1"),
+        ]);
+        let context = Context::open(folder.path(), None).unwrap();
+        let mut bytes = Vec::new();
+        context.write(&mut bytes).unwrap();
+        assert_eq!(names(&bytes), [".dockerignore", "Dockerfile", "src", "src/a"]);
+        let before = context.digest().unwrap();
+        fs::write(folder.path().join("junk/b"), "2").unwrap();
+        assert_eq!(context.digest().unwrap(), before);
+        fs::write(folder.path().join("src/a"), "2").unwrap();
+        assert_ne!(context.digest().unwrap(), before);
+    }
+
+    #[test]
+    fn a_dockerfile_outside_comes_along() {
+        let folder = tree(&[("docker/x.Dockerfile", "FROM scratch"), ("app/main.py", "")]);
+        let context = Context::open(&folder.path().join("app"), Some("../docker/x.Dockerfile")).unwrap();
+        let mut bytes = Vec::new();
+        context.write(&mut bytes).unwrap();
+        assert_eq!(names(&bytes), ["main.py", OUTSIDE]);
+        assert_eq!(context.dockerfile_name(), OUTSIDE);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let folder = tree(&[("a", "")]);
+        let none = Context::open(folder.path(), None).unwrap_err();
+        assert!(
+            none.contains("there is no") && none.contains("Dockerfile"),
+            "{none}"
+        );
+        let gone = Context::open(&folder.path().join("x"), None).unwrap_err();
+        assert!(gone.contains("does not exist"), "{gone}");
+    }
+}

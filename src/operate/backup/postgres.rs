@@ -1,0 +1,398 @@
+//! PostgreSQL: dumped in one snapshot with its checksums, restored beside what is there, compared, and swapped in.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::time::sleep;
+
+use super::differs;
+use super::digest;
+use super::file::{Draft, feed};
+use super::manifest::{Content, Manifest, System};
+use super::scratch::Scratch;
+use super::shelf::{Shelf, Stored};
+use crate::failure::Failure;
+use crate::k8s::{ExecTarget, Session, SessionOptions, close, drain};
+use crate::operate::error::OperateError;
+use crate::operate::site::{Site, pod_name};
+use crate::report::Step;
+
+/// psql on the container's own socket, as the user that the image made.
+const PSQL: &str = "exec psql -X -q -A -t -v ON_ERROR_STOP=1 -U \"$POSTGRES_USER\" -d \"$1\"";
+
+/// The database that is always there, for what can't be said from within the one it is about.
+const MAINTENANCE: &str = "postgres";
+
+/// One PostgreSQL server: the platform's, or a scratch one.
+struct Server<'a> {
+    site: &'a Site,
+    target: ExecTarget<'a>,
+}
+
+impl Server<'_> {
+    async fn session(&self, script: &str, args: &[&str], stdin: bool) -> Result<Session, Failure> {
+        let mut command = vec!["sh", "-c", script, "sh"];
+        command.extend(args);
+        let options = SessionOptions { stdin, tty: false };
+        Ok(Session::open(&self.site.cluster, &self.target, &command, options).await?)
+    }
+
+    /// Runs SQL from standard input and returns what it prints.
+    async fn sql(&self, database: &str, sql: &str) -> Result<String, Failure> {
+        let mut session = self.session(PSQL, &[database], true).await?;
+        let mut stdin = session.stdin.take();
+        if let Some(stdin) = &mut stdin {
+            // psql that has ended already says why in its end.
+            drop(stdin.write_all(sql.as_bytes()).await);
+        }
+        close(stdin).await;
+        let stderr = session.stderr.take();
+        let (out, said) = tokio::join!(drain(Some(&mut session.stdout)), drain(stderr));
+        session.succeed(&said).await?;
+        Ok(out)
+    }
+
+    /// Runs a script that reads nothing, and returns what it prints.
+    async fn run(&self, script: &str, args: &[&str]) -> Result<String, Failure> {
+        let mut session = self.session(script, args, false).await?;
+        let stderr = session.stderr.take();
+        let (out, said) = tokio::join!(drain(Some(&mut session.stdout)), drain(stderr));
+        session.succeed(&said).await?;
+        Ok(out)
+    }
+
+    /// Everything about a database that two states are compared by, as a plain session sees it.
+    async fn content(&self, database: &str) -> Result<Content, Failure> {
+        let answer = self.sql(database, &digest::tables()).await?;
+        let lines = answer.lines().take_while(|line| *line != digest::END);
+        let (tables, sequences) = digest::read_tables(lines.map(str::to_owned))?;
+        let dump = "exec pg_dump --schema-only -U \"$POSTGRES_USER\" -d \"$1\"";
+        let schema = self.run(dump, &[database]).await?;
+        Ok(Content::Database {
+            database: database.to_owned(),
+            schema_sha256: digest::schema(&schema),
+            tables,
+            sequences,
+        })
+    }
+
+    /// Loads a dump into an empty database, in one transaction.
+    async fn load(&self, stored: &Stored, database: &str, step: &Step) -> Result<(), Failure> {
+        // gzip's own failure shows as a dump without end, which the comparison after this finds.
+        let script = "gunzip -c | psql -X -q -v ON_ERROR_STOP=1 --single-transaction -U \"$POSTGRES_USER\" -d \"$1\" >/dev/null";
+        let mut session = self.session(script, &[database], true).await?;
+        let mut stdin = session.stdin.take();
+        let stderr = session.stderr.take();
+        let write = async {
+            let fed = match &mut stdin {
+                Some(stdin) => feed(&stored.file, stdin, step).await,
+                None => Ok(()),
+            };
+            close(stdin.take()).await;
+            fed
+        };
+        let (fed, _, said) = tokio::join!(write, drain(Some(&mut session.stdout)), drain(stderr));
+        fed?;
+        session.succeed(&said).await?;
+        Ok(())
+    }
+
+    async fn compare(&self, stored: &Stored, database: &str, step: &Step) -> Result<(), Failure> {
+        step.progress("comparing every table with the manifest");
+        let found = self.content(database).await?;
+        let mut differences = stored.manifest.content.differences(&found, 0);
+        let same_version = self.version().await? == stored.manifest.version;
+        if let (Content::Database { schema_sha256: wanted, .. }, Content::Database { schema_sha256, .. }) =
+            (&stored.manifest.content, &found)
+            // Other versions write the same definitions differently.
+            && same_version && wanted != schema_sha256
+        {
+            differences.push("its definitions are others".to_owned());
+        }
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(differs(&stored.name(), differences).into())
+        }
+    }
+
+    async fn version(&self) -> Result<String, Failure> {
+        let answer = self.sql(MAINTENANCE, "SHOW server_version;\n").await?;
+        Ok(answer.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The platform's server.
+macro_rules! live {
+    ($site:expr, $workload:ident, $pod:ident) => {{
+        Server {
+            site: $site,
+            target: ExecTarget {
+                namespace: $workload.namespace(),
+                pod: pod_name(&$pod),
+                container: Some($workload.container()),
+            },
+        }
+    }};
+}
+
+/// Backs up every database that holds anything, each into a file of its own.
+pub async fn create(site: &Site, shelf: &Shelf) -> Result<Vec<super::Done>, Failure> {
+    let workload = site.workload(System::Postgres.name()).await?;
+    let pod = site.running_pod(&workload).await?;
+    let server = live!(site, workload, pod);
+    let list = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate \
+                AND datname NOT LIKE '%\\_\\_vadev\\_%' ORDER BY 1;\n";
+    let names = server.sql(MAINTENANCE, list).await?;
+    let mut done = Vec::new();
+    for database in names.lines().filter(|name| !name.is_empty()) {
+        if database == MAINTENANCE && is_empty(&server.content(database).await?) {
+            continue;
+        }
+        let step = site.reporter.step(
+            format!("backup/{database}"),
+            format!("Back up postgres database {database}"),
+            None,
+        );
+        match dump(site, &server, shelf, database, &step).await {
+            Ok(stored) => {
+                let content = stored.manifest.content.words();
+                let seconds = step.done(format!(
+                    "{content}, {}",
+                    crate::report::text::bytes(stored.manifest.size)
+                ));
+                done.push(super::Done {
+                    file: stored.file.display().to_string(),
+                    system: System::Postgres,
+                    size: stored.manifest.size,
+                    content,
+                    seconds,
+                });
+            }
+            Err(error) => {
+                step.finish(crate::report::Outcome::Failed, error.to_string());
+                return Err(error);
+            }
+        }
+    }
+    Ok(done)
+}
+
+fn is_empty(content: &Content) -> bool {
+    matches!(content, Content::Database { tables, sequences, .. } if tables.is_empty() && sequences.is_empty())
+}
+
+/// Dumps one database. One session holds a snapshot open; the dump and the checksums both see exactly it, however much is
+/// written meanwhile.
+async fn dump(
+    site: &Site,
+    server: &Server<'_>,
+    shelf: &Shelf,
+    database: &str,
+    step: &Step,
+) -> Result<Stored, Failure> {
+    let created = Timestamp::now();
+    let mut holder = server.session(PSQL, &[database], true).await?;
+    let mut ask = holder.stdin.take();
+    let said = tokio::spawn(drain(holder.stderr.take()));
+    let mut answers = BufReader::new(&mut holder.stdout).lines();
+    let mut snapshot = String::new();
+    if let Some(ask) = &mut ask {
+        drop(ask.write_all(digest::begin().as_bytes()).await);
+        if let Ok(Some(line)) = answers.next_line().await {
+            snapshot = line;
+        }
+    }
+    if snapshot.is_empty() {
+        let said = said.await.unwrap_or_default();
+        let problem = format!("psql gave no snapshot: {}", said.trim());
+        return Err(OperateError::unreadable("postgres", problem).into());
+    }
+    let schema_script = "exec pg_dump --schema-only --snapshot=\"$2\" -U \"$POSTGRES_USER\" -d \"$1\"";
+    let schema = server.run(schema_script, &[database, &snapshot]).await?;
+    let mut draft = Draft::new(shelf.folder())?;
+    let script = "exec pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"$POSTGRES_USER\" -d \"$1\"";
+    let mut dump = server.session(script, &[database, &snapshot], false).await?;
+    // Beside the output, and not waited for where that can't be written: the command would wait for us in turn.
+    let complaints = tokio::spawn(drain(dump.stderr.take()));
+    draft.take(&mut dump.stdout, step).await?;
+    let complaints = complaints.await.unwrap_or_default();
+    dump.succeed(&complaints).await?;
+    step.progress("checksums of every table");
+    if let Some(ask) = &mut ask {
+        drop(ask.write_all(digest::tables().as_bytes()).await);
+    }
+    let mut lines = Vec::new();
+    loop {
+        match answers.next_line().await {
+            Ok(Some(line)) if line == digest::END => break,
+            Ok(Some(line)) => lines.push(line),
+            _ => {
+                let said = said.await.unwrap_or_default();
+                let problem = format!("psql ended before its answer did: {}", said.trim());
+                return Err(OperateError::unreadable("postgres", problem).into());
+            }
+        }
+    }
+    close(ask).await;
+    let (tables, sequences) = digest::read_tables(lines)?;
+    let path = shelf.path(System::Postgres, database, created);
+    let manifest = Manifest {
+        api_version: crate::catalog::API_VERSION.to_owned(),
+        kind: "Backup".to_owned(),
+        system: System::Postgres,
+        file: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        created,
+        made_by: format!("vadev {}", env!("CARGO_PKG_VERSION")),
+        version: server.version().await?,
+        cluster: site.cluster.id().uid.clone(),
+        size: 0,
+        sha256: String::new(),
+        content: Content::Database {
+            database: database.to_owned(),
+            schema_sha256: digest::schema(&schema),
+            tables,
+            sequences,
+        },
+    };
+    Ok(shelf.put(draft, manifest, &path)?)
+}
+
+fn database_of(stored: &Stored) -> &str {
+    match &stored.manifest.content {
+        Content::Database { database, .. } => database,
+        Content::Keys(_) => "",
+    }
+}
+
+/// Loads a backup into a scratch server and compares.
+pub async fn verify(site: &Site, stored: &Stored, step: &Step) -> Result<(), Failure> {
+    let workload = site.workload(System::Postgres.name()).await?;
+    let scratch = Scratch::start(site, &workload, &[], step).await?;
+    let checked = verify_in(site, &scratch, stored, step).await;
+    scratch.remove().await?;
+    checked
+}
+
+async fn verify_in(site: &Site, scratch: &Scratch<'_>, stored: &Stored, step: &Step) -> Result<(), Failure> {
+    let server = Server {
+        site,
+        target: scratch.target(),
+    };
+    let database = database_of(stored);
+    step.progress("waiting for the scratch instance");
+    let ready = "exec pg_isready -q -h 127.0.0.1 -U \"$POSTGRES_USER\" -d postgres";
+    let mut tries = 0;
+    while server.run(ready, &[]).await.is_err() {
+        tries += 1;
+        if tries > 240 || !scratch.lives().await {
+            let message = "the scratch instance of postgres does not become ready".to_owned();
+            return Err(scratch.failed(message).await);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    let beside = beside(database, "verify");
+    let make = format!("CREATE DATABASE {} TEMPLATE template0;\n", quoted(&beside));
+    server.sql(MAINTENANCE, &make).await?;
+    server.load(stored, &beside, step).await?;
+    server.compare(stored, &beside, step).await
+}
+
+/// The name of a database that belongs to a run of vadev.
+fn beside(database: &str, purpose: &str) -> String {
+    // Names are cut at 63 bytes by the server; two that are cut to one would be trouble.
+    let short: String = database.chars().take(40).collect();
+    format!("{short}__vadev_{purpose}")
+}
+
+/// Restores a backup: loads it beside the database, compares, and swaps the two in one transaction.
+pub async fn restore(site: &Site, stored: &Stored, step: &Step) -> Result<(), Failure> {
+    let workload = site.workload(System::Postgres.name()).await?;
+    let pod = site.running_pod(&workload).await?;
+    let server = live!(site, workload, pod);
+    let database = database_of(stored);
+    let (new, old) = (beside(database, "new"), beside(database, "old"));
+    step.progress("loading it beside what is there");
+    // What an interrupted run left is worth nothing; the database itself was never touched by it.
+    let fresh = format!(
+        "DROP DATABASE IF EXISTS {new} WITH (FORCE);\nCREATE DATABASE {new} TEMPLATE template0;\n",
+        new = quoted(&new)
+    );
+    server.sql(MAINTENANCE, &fresh).await?;
+    let loaded = match server.load(stored, &new, step).await {
+        Ok(()) => server.compare(stored, &new, step).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = loaded {
+        let drop_new = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(&new));
+        if let Err(also) = server.sql(MAINTENANCE, &drop_new).await {
+            step.progress(format!("the half-loaded copy could not be removed: {also}"));
+        }
+        return Err(error);
+    }
+    step.progress("putting it in place");
+    swap(&server, database, &new, &old).await?;
+    let drop_old = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(&old));
+    server.sql(MAINTENANCE, &drop_old).await?;
+    Ok(())
+}
+
+/// Renames both databases in one transaction. Clients that hold the old one are cut off; they come back at once, so that
+/// it may take a few tries.
+async fn swap(server: &Server<'_>, database: &str, new: &str, old: &str) -> Result<(), Failure> {
+    let there = format!(
+        "SELECT 1 FROM pg_database WHERE datname = {};\n",
+        literal(database)
+    );
+    let there = !server.sql(MAINTENANCE, &there).await?.trim().is_empty();
+    let drop_old = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(old));
+    // Settings that were made for the database by name go over to the new one.
+    let settings = format!(
+        "SELECT format('ALTER DATABASE %I SET %s TO %L', {}, split_part(line, '=', 1), substr(line, strpos(line, '=') + 1)) \
+         FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) line \
+         WHERE d.datname = {} AND s.setrole = 0 \\gexec\n",
+        literal(new),
+        literal(database)
+    );
+    server.sql(MAINTENANCE, &(drop_old + &settings)).await?;
+    let away = if there {
+        format!("ALTER DATABASE {} RENAME TO {};", quoted(database), quoted(old))
+    } else {
+        String::new()
+    };
+    let rename = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN ({}, {}) AND pid <> pg_backend_pid();\n\
+         BEGIN;\n{away}\nALTER DATABASE {} RENAME TO {};\nCOMMIT;\n",
+        literal(database),
+        literal(new),
+        quoted(new),
+        quoted(database)
+    );
+    let mut tries = 0;
+    loop {
+        match server.sql(MAINTENANCE, &rename).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tries >= 20 => return Err(error),
+            Err(_) => {
+                tries += 1;
+                sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "postgres_tests.rs"]
+mod tests;

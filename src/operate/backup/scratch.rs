@@ -1,0 +1,260 @@
+//! A second instance of a system, of the same image, for looking into backups: without volume, without probes, gone within the
+//! hour even if nobody takes it away.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::failure::Failure;
+use crate::k8s::{self, ExecTarget, LogOptions, Session, SessionOptions};
+use crate::operate::error::OperateError;
+use crate::operate::site::{Site, Workload, pod_name};
+use crate::report::Step;
+
+/// The label of such pods.
+const LABEL: &str = "vadev.dev/scratch";
+
+/// Seconds that one may live.
+const LIFE: i64 = 3600;
+
+/// Memory that is always enough to begin with; more where the system itself has more.
+const LEAST_MEMORY: u64 = 256 << 20;
+
+/// A running instance. [`Scratch::remove`] takes it away.
+pub struct Scratch<'a> {
+    site: &'a Site,
+    namespace: String,
+    /// Its pod.
+    pub pod: String,
+    /// Its container.
+    pub container: String,
+}
+
+impl<'a> Scratch<'a> {
+    /// Starts one like `workload`; `command` replaces what the container runs, where it is not empty.
+    pub async fn start(
+        site: &'a Site,
+        workload: &Workload,
+        command: &[&str],
+        step: &Step,
+    ) -> Result<Self, Failure> {
+        step.progress("starting a scratch instance");
+        sweep(site, workload.namespace()).await?;
+        let pod: Pod = serde_json::from_value(pod(workload, command))
+            .map_err(|error| OperateError::unreadable("the scratch pod", error))?;
+        let api = site.api::<Pod>(workload.namespace());
+        let made = api
+            .create(&PostParams::default(), &pod)
+            .await
+            .map_err(|error| OperateError::request("start a scratch pod in", workload.namespace(), error))?;
+        let scratch = Self {
+            site,
+            namespace: workload.namespace().to_owned(),
+            pod: pod_name(&made).to_owned(),
+            container: workload.container().to_owned(),
+        };
+        match scratch.running().await {
+            Ok(()) => Ok(scratch),
+            Err(error) => {
+                scratch.remove().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn running(&self) -> Result<(), Failure> {
+        let end = Instant::now() + Duration::from_mins(2);
+        let api = self.site.api::<Pod>(&self.namespace);
+        loop {
+            let found = api.get(&self.pod).await;
+            let found = found.map_err(|error| OperateError::request("read", &self.pod, error))?;
+            let status = found.status.unwrap_or_default();
+            let running = status
+                .container_statuses
+                .iter()
+                .flatten()
+                .any(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()));
+            if running {
+                return Ok(());
+            }
+            if status.phase.as_deref() == Some("Failed") || Instant::now() > end {
+                let message = format!("the scratch instance {} does not start", self.pod);
+                return Err(self.failed(message).await);
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// A failure with the pod's last lines below.
+    pub async fn failed(&self, message: String) -> Failure {
+        let options = LogOptions {
+            tail: Some(15),
+            ..LogOptions::default()
+        };
+        let lines = k8s::tail(&self.site.cluster, &self.namespace, &self.pod, &options).await;
+        OperateError::Refused {
+            message,
+            hint: format!("vadev events shows what happened to {}", self.pod),
+            details: lines.unwrap_or_default(),
+        }
+        .into()
+    }
+
+    /// Whether its container still runs.
+    pub async fn lives(&self) -> bool {
+        let found = self.site.api::<Pod>(&self.namespace).get(&self.pod).await;
+        let phase = found.ok().and_then(|pod| pod.status?.phase);
+        phase.as_deref() == Some("Running")
+    }
+
+    /// Its address in the cluster.
+    pub async fn address(&self) -> Result<String, Failure> {
+        let found = self.site.api::<Pod>(&self.namespace).get(&self.pod).await;
+        let found = found.map_err(|error| OperateError::request("read", &self.pod, error))?;
+        let address = found.status.and_then(|status| status.pod_ip);
+        Ok(address.ok_or_else(|| OperateError::unreadable(self.pod.clone(), "it has no address"))?)
+    }
+
+    /// Where commands run.
+    pub fn target(&self) -> ExecTarget<'_> {
+        ExecTarget {
+            namespace: &self.namespace,
+            pod: &self.pod,
+            container: Some(&self.container),
+        }
+    }
+
+    /// Starts a command in it.
+    pub async fn session(&self, command: &[&str], stdin: bool) -> Result<Session, Failure> {
+        let options = SessionOptions { stdin, tty: false };
+        Ok(Session::open(&self.site.cluster, &self.target(), command, options).await?)
+    }
+
+    /// Takes it away at once.
+    pub async fn remove(self) -> Result<(), Failure> {
+        delete(self.site, &self.namespace, &self.pod).await
+    }
+}
+
+async fn delete(site: &Site, namespace: &str, pod: &str) -> Result<(), Failure> {
+    let now = DeleteParams::default().grace_period(0);
+    match site.api::<Pod>(namespace).delete(pod, &now).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(OperateError::request("remove", pod, error).into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Takes instances away that an interrupted run left, once they are older than any run takes to notice.
+async fn sweep(site: &Site, namespace: &str) -> Result<(), Failure> {
+    let params = ListParams::default().labels(LABEL);
+    let listed = site.api::<Pod>(namespace).list(&params).await;
+    let listed = listed.map_err(|error| OperateError::request("list the pods of", namespace, error))?;
+    for pod in listed.items {
+        let over = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if matches!(over, Some("Failed" | "Succeeded")) {
+            delete(site, namespace, pod_name(&pod)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The workload's pod as a manifest of its own.
+fn pod(workload: &Workload, command: &[&str]) -> Value {
+    let mut spec = workload.value["spec"]["template"]["spec"].clone();
+    let mut container = spec["containers"][0].take();
+    if let Some(fields) = container.as_object_mut() {
+        for probe in [
+            "readinessProbe",
+            "livenessProbe",
+            "startupProbe",
+            "lifecycle",
+            "ports",
+        ] {
+            fields.remove(probe);
+        }
+        if !command.is_empty() {
+            fields.insert("command".to_owned(), json!(command));
+            fields.remove("args");
+        }
+    }
+    let limit = container
+        .pointer("/resources/limits/memory")
+        .and_then(Value::as_str);
+    let limit = limit.and_then(|text| crate::catalog::Bytes::parse(text).ok());
+    let memory = limit.map_or(LEAST_MEMORY, |limit| (limit.0 * 2).max(LEAST_MEMORY));
+    container["resources"] = json!({
+        "requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": memory.to_string()},
+    });
+    // Claims become folders of the node that go with the pod.
+    let claims = workload
+        .value
+        .pointer("/spec/volumeClaimTemplates")
+        .and_then(Value::as_array);
+    let names = claims
+        .into_iter()
+        .flatten()
+        .filter_map(|claim| claim["metadata"]["name"].as_str());
+    let mut volumes: Vec<Value> = names.map(|name| json!({"name": name, "emptyDir": {}})).collect();
+    volumes.extend(
+        spec["volumes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|volume| volume.get("persistentVolumeClaim").is_none())
+            .cloned(),
+    );
+    spec["containers"] = json!([container]);
+    spec["volumes"] = json!(volumes);
+    spec["restartPolicy"] = json!("Never");
+    spec["activeDeadlineSeconds"] = json!(LIFE);
+    spec["automountServiceAccountToken"] = json!(false);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        // Not the workload's labels: its Service must not find this one.
+        "metadata": {
+            "generateName": format!("{}-scratch-", workload.name()),
+            "namespace": workload.namespace(),
+            "labels": {LABEL: workload.name(), "sidecar.istio.io/inject": "false"},
+        },
+        "spec": spec,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::ObjectRef;
+
+    #[test]
+    fn a_scratch_pod_shares_nothing_that_lasts() {
+        let workload = Workload {
+            id: ObjectRef::new("apps/v1", "StatefulSet", "infra", "redis"),
+            value: json!({"spec": {
+                "template": {
+                    "metadata": {"labels": {"app": "redis"}},
+                    "spec": {
+                        "containers": [{"name": "redis", "image": "r:7", "args": ["redis-server"], "livenessProbe": {}, "resources": {"limits": {"memory": "1Gi"}}}],
+                        "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    },
+                },
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            }}),
+        };
+        let pod = pod(&workload, &["sh"]);
+        assert_eq!(pod["metadata"]["labels"]["app"], Value::Null);
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(
+            (&container["command"], &container["args"]),
+            (&json!(["sh"]), &Value::Null)
+        );
+        assert!(container.get("livenessProbe").is_none());
+        assert_eq!(container["resources"]["limits"]["memory"], "2147483648");
+        let volumes = pod["spec"]["volumes"].as_array().unwrap();
+        assert!(volumes.len() == 2 && volumes.iter().all(|volume| volume.get("emptyDir").is_some()));
+    }
+}

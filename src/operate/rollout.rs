@@ -1,0 +1,187 @@
+//! Changing workloads and waiting until the change has arrived everywhere, with the diagnosis that every failed wait gives.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::error::OperateError;
+use super::site::{Site, Workload};
+use crate::failure::Failure;
+use crate::k8s::{MANAGER, ObjectRef, Scope, View, WaitOptions};
+
+/// The annotation by which kubectl restarts a rollout too: either's restarts look the same in a history.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// How a rollout came out.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// The workload.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// `2/2 pods ready`.
+    pub detail: String,
+    /// The image that runs now.
+    pub image: String,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// The untyped API of a workload's or autoscaler's kind.
+pub(super) fn api(site: &Site, id: &ObjectRef) -> Api<DynamicObject> {
+    let resource = match id.kind.as_str() {
+        "StatefulSet" => ApiResource::erase::<StatefulSet>(&()),
+        "HorizontalPodAutoscaler" => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+        _ => ApiResource::erase::<Deployment>(&()),
+    };
+    let namespace = id.namespace.as_deref().unwrap_or_default();
+    Api::namespaced_with(site.cluster.client(), namespace, &resource)
+}
+
+/// Changes a workload; the result is the workload after it.
+pub(super) async fn change(
+    site: &Site,
+    workload: &Workload,
+    patch: Patch<Value>,
+) -> Result<Workload, Failure> {
+    let params = PatchParams {
+        field_manager: (!matches!(patch, Patch::Json::<Value>(_))).then(|| MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let subject = workload.id.to_string();
+    let changed = api(site, &workload.id)
+        .patch(workload.name(), &params, &patch)
+        .await
+        .map_err(|error| OperateError::request("change", &subject, error))?;
+    let value = serde_json::to_value(changed).map_err(|error| OperateError::unreadable(subject, error))?;
+    Ok(Workload {
+        id: workload.id.clone(),
+        value,
+    })
+}
+
+/// Waits until everything of the workload is as its newest generation wants it, telling each replica on a step.
+pub async fn settle(
+    site: &Site,
+    workload: &Workload,
+    cause: &str,
+    within: Duration,
+) -> Result<Rollout, Failure> {
+    let begun = Instant::now();
+    let step = site.reporter.step(
+        format!("rollout/{}", workload.name()),
+        format!("Roll out {}", workload.name()),
+        Some(cause.to_owned()),
+    );
+    let scope = Scope::Namespaces(vec![workload.namespace().to_owned()]);
+    let view = View::open(&site.cluster, &scope);
+    view.synced(Duration::from_secs(20)).await;
+    // The watch may be behind the change just made, and would call the old state ready.
+    let generation = i64::try_from(workload.number("/metadata/generation")).unwrap_or(i64::MAX);
+    while view.generation(&workload.id).is_none_or(|seen| seen < generation) && begun.elapsed() < within {
+        sleep(Duration::from_millis(20)).await;
+    }
+    match view
+        .wait_ready(&workload.id, WaitOptions::within(within), Some(&step))
+        .await
+    {
+        Ok(detail) => {
+            let seconds = step.done(detail.clone());
+            Ok(Rollout {
+                name: workload.name().to_owned(),
+                namespace: workload.namespace().to_owned(),
+                detail,
+                image: workload.image().to_owned(),
+                seconds,
+            })
+        }
+        Err(error) => {
+            step.failed(&error);
+            Err(error.into())
+        }
+    }
+}
+
+/// As [`settle`], for several at once.
+pub async fn settle_all(
+    site: &Site,
+    workloads: &[Workload],
+    cause: &str,
+    within: Duration,
+) -> Result<Vec<Rollout>, Failure> {
+    let waits = workloads
+        .iter()
+        .map(|workload| settle(site, workload, cause, within));
+    futures::future::try_join_all(waits).await
+}
+
+/// Replaces every pod of these workloads, as their strategies say.
+pub async fn restart(site: &Site, names: &[String], within: Duration) -> Result<Vec<Rollout>, Failure> {
+    let workloads = site.chosen(names).await?;
+    site.cluster.recheck().await?;
+    let mut changed = Vec::with_capacity(workloads.len());
+    for workload in &workloads {
+        refuse_paused(workload)?;
+        changed.push(mark_restart(site, workload).await?);
+    }
+    settle_all(site, &changed, "restart", within).await
+}
+
+/// A paused Deployment takes changes and rolls nothing out: waiting for it would be for ever.
+pub fn refuse_paused(workload: &Workload) -> Result<(), OperateError> {
+    if workload.value["spec"]["paused"] == true {
+        let name = workload.name();
+        return Err(OperateError::unfit(
+            name,
+            "its rollout is paused",
+            format!("vadev rollout resume {name}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Gives the component's container another image. Does not wait.
+pub async fn set_image(site: &Site, workload: &Workload, image: &str) -> Result<Workload, Failure> {
+    let container = json!({"name": workload.container(), "image": image});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    change(site, workload, Patch::Strategic(patch)).await
+}
+
+/// Wants another number of replicas. Does not wait.
+pub async fn set_replicas(site: &Site, workload: &Workload, replicas: u32) -> Result<Workload, Failure> {
+    change(
+        site,
+        workload,
+        Patch::Merge(json!({"spec": {"replicas": replicas}})),
+    )
+    .await
+}
+
+/// Has every pod replaced. Does not wait.
+pub async fn mark_restart(site: &Site, workload: &Workload) -> Result<Workload, Failure> {
+    let now = Timestamp::now().to_string();
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED: now}}}}});
+    change(site, workload, Patch::Merge(patch)).await
+}
+
+/// Pauses or resumes the rollouts of a Deployment. Does not wait.
+pub async fn pause(site: &Site, name: &str, paused: bool) -> Result<Workload, Failure> {
+    let workload = site.workload(name).await?;
+    if workload.id.kind != "Deployment" {
+        let problem = format!(
+            "only rollouts of Deployments can be paused, and it is a {}",
+            workload.id.kind
+        );
+        return Err(OperateError::unfit(name, problem, format!("vadev rollout status {name}")).into());
+    }
+    site.cluster.recheck().await?;
+    change(site, &workload, Patch::Merge(json!({"spec": {"paused": paused}}))).await
+}

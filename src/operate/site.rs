@@ -1,0 +1,239 @@
+//! Where verbs operate: a connected cluster, the platform's namespaces in it, and what is deployed there, by name.
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use serde_json::Value;
+
+use super::error::OperateError;
+use crate::failure::Failure;
+use crate::k8s::{Cluster, KindInfo, ObjectRef, Snapshot, observe_kinds};
+use crate::profile::stack::Namespaces;
+use crate::render::object::ORIGIN;
+use crate::report::Reporter;
+
+/// A cluster with the platform in it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The connection.
+    pub cluster: Cluster,
+    /// The platform's namespaces.
+    pub namespaces: Namespaces,
+    /// Where is told what is done.
+    pub reporter: Reporter,
+}
+
+/// A Deployment or `StatefulSet` as it is in the cluster.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Which.
+    pub id: ObjectRef,
+    /// As the API server has it.
+    pub value: Value,
+}
+
+impl Workload {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.id.name
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        self.id.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.value.pointer(pointer).and_then(Value::as_str)
+    }
+
+    /// Number at a JSON pointer; 0 where there is none.
+    pub fn number(&self, pointer: &str) -> u64 {
+        self.value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Replicas that are wanted.
+    pub fn replicas(&self) -> u64 {
+        self.value
+            .pointer("/spec/replicas")
+            .and_then(Value::as_u64)
+            .unwrap_or(1)
+    }
+
+    /// Replicas that are ready; none while the newest change was not seen by the controller.
+    pub fn ready(&self) -> u64 {
+        if self.number("/status/observedGeneration") >= self.number("/metadata/generation") {
+            self.number("/status/readyReplicas")
+        } else {
+            0
+        }
+    }
+
+    /// The name of its first container, which is the component's own.
+    pub fn container(&self) -> &str {
+        self.text("/spec/template/spec/containers/0/name")
+            .unwrap_or_default()
+    }
+
+    /// The first container's image.
+    pub fn image(&self) -> &str {
+        self.text("/spec/template/spec/containers/0/image")
+            .unwrap_or_default()
+    }
+
+    /// Where the image came from, by vadev's annotation.
+    pub fn source(&self) -> &str {
+        self.value["metadata"]["annotations"][ORIGIN]
+            .as_str()
+            .unwrap_or("unknown")
+    }
+
+    /// The selector of its pods.
+    pub fn selector(&self) -> String {
+        let labels = self.value.pointer("/spec/selector/matchLabels");
+        let pairs = labels.and_then(Value::as_object).into_iter().flatten();
+        pairs
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+/// The kinds with pods that verbs know.
+fn workload_kinds() -> Vec<KindInfo> {
+    [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")]
+        .iter()
+        .filter_map(|(version, kind)| KindInfo::find(version, kind).copied())
+        .collect()
+}
+
+impl Site {
+    /// A site in a cluster.
+    pub fn new(cluster: Cluster, namespaces: Namespaces, reporter: Reporter) -> Self {
+        Self {
+            cluster,
+            namespaces,
+            reporter,
+        }
+    }
+
+    /// The namespaces of the platform, applications first.
+    pub fn all_namespaces(&self) -> [&str; 3] {
+        [
+            &self.namespaces.apps,
+            &self.namespaces.infra,
+            &self.namespaces.mesh,
+        ]
+    }
+
+    /// What runs in the platform's namespaces: applications first, then systems, then the mesh's own.
+    pub async fn workloads(&self) -> Result<Vec<Workload>, Failure> {
+        let snapshot: Snapshot = observe_kinds(&self.cluster, "", &workload_kinds()).await?;
+        let rank = |namespace: &str| self.all_namespaces().iter().position(|one| *one == namespace);
+        let mut found: Vec<Workload> = snapshot
+            .iter()
+            .filter(|(id, _)| rank(id.namespace.as_deref().unwrap_or_default()).is_some())
+            .map(|(id, value)| Workload {
+                id: id.clone(),
+                value: value.clone(),
+            })
+            .collect();
+        found.sort_by_key(|one| (rank(one.namespace()), one.name().to_owned()));
+        Ok(found)
+    }
+
+    /// The workload of a name; a name that nothing has is told with the nearest one.
+    pub async fn workload(&self, name: &str) -> Result<Workload, Failure> {
+        Ok(self.chosen(&[name.to_owned()]).await?.remove(0))
+    }
+
+    /// The workloads of these names in their order, each there; all of the applications and systems without names.
+    pub async fn chosen(&self, names: &[String]) -> Result<Vec<Workload>, Failure> {
+        let all = self.workloads().await?;
+        if names.is_empty() {
+            let ours = |one: &Workload| one.namespace() != self.namespaces.mesh;
+            return Ok(all.into_iter().filter(ours).collect());
+        }
+        names
+            .iter()
+            .map(|name| {
+                let found = all.iter().find(|one| one.name() == name).cloned();
+                let known = || all.iter().map(|one| one.name().to_owned()).collect();
+                found.ok_or_else(|| OperateError::unknown(name, known()).into())
+            })
+            .collect()
+    }
+
+    /// The typed API of a namespaced kind.
+    pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.cluster.client(), namespace)
+    }
+
+    /// The pods of a workload, oldest first. Those on their way out come too: their logs are worth reading.
+    pub async fn pods(&self, workload: &Workload) -> Result<Vec<Pod>, Failure> {
+        let mut pods = self.pods_by(workload.namespace(), &workload.selector()).await?;
+        pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+        Ok(pods)
+    }
+
+    /// The pods of a namespace that a label selector finds.
+    pub async fn pods_by(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Failure> {
+        let params = ListParams::default().labels(selector).match_any();
+        let listed = self.api::<Pod>(namespace).list(&params).await;
+        Ok(listed
+            .map_err(|error| OperateError::request("list the pods of", namespace, error))?
+            .items)
+    }
+
+    /// Every pod of the given namespaces.
+    pub async fn all_pods(&self, namespaces: &[&str]) -> Result<Vec<Pod>, Failure> {
+        let lists = namespaces.iter().map(|namespace| self.pods_by(namespace, ""));
+        Ok(try_join_all(lists).await?.into_iter().flatten().collect())
+    }
+
+    /// A pod of the workload to run a command in: a ready one if there is one, else one that runs.
+    pub async fn running_pod(&self, workload: &Workload) -> Result<Pod, Failure> {
+        let running = |pod: &Pod| {
+            pod.metadata.deletion_timestamp.is_none()
+                && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
+        };
+        let pods = self.pods(workload).await?;
+        let none = || OperateError::NoPod {
+            name: workload.name().to_owned(),
+        };
+        let best = pods
+            .into_iter()
+            .filter(running)
+            .min_by_key(|pod| !crate::k8s::readiness(pod).is_ready());
+        Ok(best.ok_or_else(none)?)
+    }
+}
+
+/// A pod's name.
+pub fn pod_name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_count_from_before_the_newest_change_does_not_count() {
+        let workload = |observed: u64| Workload {
+            id: ObjectRef::new("apps/v1", "Deployment", "n", "a"),
+            value: json!({
+                "metadata": {"generation": 2}, "status": {"observedGeneration": observed, "readyReplicas": 1},
+                "spec": {"selector": {"matchLabels": {"app": "a", "tier": "x"}}},
+            }),
+        };
+        assert_eq!((workload(1).ready(), workload(2).ready()), (0, 1));
+        assert_eq!(workload(2).selector(), "app=a,tier=x");
+        assert_eq!(workload(2).replicas(), 1);
+    }
+}

@@ -1,0 +1,387 @@
+//! What differs between two sets of objects, by meaning: not by order, spelling of quantities, API version of the same kind,
+//! or what an API server adds by itself.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::tree::id;
+use crate::catalog::{Bytes, MilliCpu};
+
+/// An object that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// For instance `Deployment/agent-engine in voiceassistant-prod`.
+    pub object: String,
+    /// What happened to it on the way from the first set to the second.
+    pub change: Change,
+    /// Why: the strongest of its fields' reasons.
+    pub explanation: Explanation,
+    /// Its fields; empty for a whole object.
+    pub fields: Vec<Field>,
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// Only the second set has it.
+    Added,
+    /// Only the first set has it.
+    Removed,
+    /// Both have it, and it differs.
+    Changed,
+}
+
+/// Why something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Explanation {
+    /// Production is larger: replicas, requests, limits, heaps, volumes.
+    Sizing,
+    /// Production is elsewhere: images by digest, its own secrets, token issuer, hosts, rights, networks.
+    Environment,
+    /// Neither explains it: somebody changed one and not the other.
+    Drift,
+}
+
+impl Explanation {
+    /// The word in tables.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sizing => "sizing",
+            Self::Environment => "environment",
+            Self::Drift => "drift",
+        }
+    }
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Field {
+    /// For instance `spec.template.spec.containers[agent-engine].image`.
+    pub path: String,
+    /// Before; absent where it was not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// After; absent where it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Why.
+    pub explanation: Explanation,
+}
+
+/// How much of the first set counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    /// Everything: both sets were written by hand or by vadev.
+    Both,
+    /// The first set was read from a cluster, which fills in fields of its own: only what the second set states counts.
+    Live,
+}
+
+/// The differences on the way from `before` to `after`, by object.
+pub fn differences<'a>(
+    before: impl IntoIterator<Item = &'a Value>,
+    after: impl IntoIterator<Item = &'a Value>,
+    sides: Sides,
+) -> Vec<Difference> {
+    let (before, after) = (keyed(before), keyed(after));
+    let mut found = Vec::new();
+    for (key, object) in &before {
+        if !after.contains_key(key) {
+            found.push(whole(object, Change::Removed));
+        }
+    }
+    for (key, object) in &after {
+        match before.get(key) {
+            None => found.push(whole(object, Change::Added)),
+            Some(old) => found.extend(changed(old, object, sides)),
+        }
+    }
+    found.sort_by(|a, b| a.object.cmp(&b.object));
+    found
+}
+
+type Key = (String, String, Option<String>, String);
+
+fn keyed<'a>(objects: impl IntoIterator<Item = &'a Value>) -> BTreeMap<Key, &'a Value> {
+    let key = |object: &Value| {
+        let id = id(object);
+        let group = id
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned();
+        (group, id.kind, id.namespace, id.name)
+    };
+    objects.into_iter().map(|object| (key(object), object)).collect()
+}
+
+fn whole(object: &Value, change: Change) -> Difference {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let explanation = match kind {
+        "HorizontalPodAutoscaler" | "ResourceQuota" | "LimitRange" | "PodDisruptionBudget" => {
+            Explanation::Sizing
+        }
+        "NetworkPolicy"
+        | "PriorityClass"
+        | "Role"
+        | "RoleBinding"
+        | "Namespace"
+        | "ExternalSecret"
+        | "Secret"
+        | "RequestAuthentication" => Explanation::Environment,
+        _ => Explanation::Drift,
+    };
+    Difference {
+        object: id(object).to_string(),
+        change,
+        explanation,
+        fields: Vec::new(),
+    }
+}
+
+fn changed(before: &Value, after: &Value, sides: Sides) -> Option<Difference> {
+    let mut fields = Vec::new();
+    let kind = after["kind"].as_str().unwrap_or_default();
+    let mut walk = Walk {
+        kind,
+        sides,
+        fields: &mut fields,
+    };
+    for part in [
+        "metadata",
+        "spec",
+        "data",
+        "rules",
+        "roleRef",
+        "subjects",
+        "value",
+        "type",
+        "imagePullSecrets",
+        "automountServiceAccountToken",
+    ] {
+        walk.pair(part, before.get(part), after.get(part));
+    }
+    // Another image has other arguments, environment and files of its own, as its recipe states them.
+    let other_image = fields
+        .iter()
+        .any(|field| field.path.ends_with("].image") && !same_repository(field));
+    for field in &mut fields {
+        let of_image = [".args", ".command", ".env[", ".volumeMounts"]
+            .iter()
+            .any(|part| field.path.contains(part));
+        if other_image && of_image && field.explanation == Explanation::Drift {
+            field.explanation = Explanation::Environment;
+        }
+    }
+    let explanation = fields.iter().map(|field| field.explanation).max()?;
+    Some(Difference {
+        object: id(after).to_string(),
+        change: Change::Changed,
+        explanation,
+        fields,
+    })
+}
+
+fn same_repository(field: &Field) -> bool {
+    let repository = |image: &Option<String>| {
+        let image = image.as_deref().unwrap_or_default();
+        let bare = image.split('@').next().unwrap_or_default().to_owned();
+        bare.rsplit_once(':')
+            .map_or(bare.clone(), |(name, _)| name.to_owned())
+    };
+    repository(&field.from) == repository(&field.to)
+}
+
+struct Walk<'a> {
+    kind: &'a str,
+    sides: Sides,
+    fields: &'a mut Vec<Field>,
+}
+
+impl Walk<'_> {
+    fn pair(&mut self, path: &str, before: Option<&Value>, after: Option<&Value>) {
+        if BOOKKEEPING.contains(&path) {
+            return;
+        }
+        match (before, after) {
+            (Some(before), Some(after)) => self.values(path, before, after),
+            (None, Some(value)) if !is_empty(value) => self.note(path, None, Some(value)),
+            (Some(value), None) if self.sides == Sides::Both && !is_empty(value) => {
+                self.note(path, Some(value), None);
+            }
+            _ => {}
+        }
+    }
+
+    fn values(&mut self, path: &str, before: &Value, after: &Value) {
+        match (before, after) {
+            (Value::Object(old), Value::Object(new)) => {
+                for (key, value) in new {
+                    self.pair(&format!("{path}.{key}"), old.get(key), Some(value));
+                }
+                for (key, value) in old.iter().filter(|(key, _)| !new.contains_key(*key)) {
+                    self.pair(&format!("{path}.{key}"), Some(value), None);
+                }
+            }
+            (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
+                for value in new {
+                    let other = old.iter().find(|item| item["name"] == value["name"]);
+                    self.pair(&entry(path, value), other, Some(value));
+                }
+                for value in old
+                    .iter()
+                    .filter(|item| !new.iter().any(|other| other["name"] == item["name"]))
+                {
+                    self.pair(&entry(path, value), Some(value), None);
+                }
+            }
+            (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+                for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                    self.values(&format!("{path}[{index}]"), old, new);
+                }
+            }
+            (old, new) if same(old, new) => {}
+            (old, new) => self.note(path, Some(old), Some(new)),
+        }
+    }
+
+    fn note(&mut self, path: &str, from: Option<&Value>, to: Option<&Value>) {
+        let text = |value: &Value| match value {
+            _ if self.kind == "Secret" => "(hidden)".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        self.fields.push(Field {
+            path: path.to_owned(),
+            from: from.map(text),
+            to: to.map(text),
+            explanation: explain(self.kind, path),
+        });
+    }
+}
+
+/// What servers and controllers write by themselves.
+const BOOKKEEPING: [&str; 9] = [
+    "metadata.resourceVersion",
+    "metadata.uid",
+    "metadata.generation",
+    "metadata.creationTimestamp",
+    "metadata.managedFields",
+    "metadata.selfLink",
+    "metadata.ownerReferences",
+    "metadata.finalizers",
+    "metadata.annotations.deployment.kubernetes.io/revision",
+];
+
+/// Parts of paths whose differences are of size.
+const SIZES: [&str; 12] = [
+    ".replicas",
+    ".resources",
+    "minReplicas",
+    "maxReplicas",
+    "outlierDetection",
+    "HEAP",
+    "JAVA_OPTS",
+    "JVM_XM",
+    "storage",
+    ".hard",
+    "spec.limits",
+    "connectionPool",
+];
+/// Parts of paths whose differences are of place.
+const PLACES: [&str; 29] = [
+    ".image",
+    ".labels",
+    ".annotations",
+    "priorityClassName",
+    "topologySpreadConstraints",
+    "envFrom",
+    "issuer",
+    "jwks",
+    "jwksUri",
+    "audiences",
+    ".hosts",
+    "httpsRedirect",
+    "randomSamplingPercentage",
+    "spec.metrics",
+    "spec.tracing",
+    "progressDeadlineSeconds",
+    "imagePullSecrets",
+    "env[VADEV_",
+    "storageClassName",
+    "unhealthyPodEvictionPolicy",
+    "credentialName",
+    ".tls",
+    "audit",
+    "nodePort",
+    "secretKeyRef",
+    ".matchLabelKeys",
+    "serviceAccount",
+    "jwtRules",
+    ".selector.istio",
+];
+
+fn explain(kind: &str, path: &str) -> Explanation {
+    let has = |parts: &[&str]| parts.iter().any(|part| path.contains(part));
+    if kind == "HorizontalPodAutoscaler" || has(&SIZES) {
+        Explanation::Sizing
+    } else if has(&PLACES)
+        || matches!(
+            kind,
+            "Secret" | "Namespace" | "NetworkPolicy" | "RequestAuthentication"
+        )
+    {
+        Explanation::Environment
+    } else {
+        Explanation::Drift
+    }
+}
+
+fn named(list: &[Value]) -> bool {
+    !list.is_empty()
+        && list
+            .iter()
+            .all(|item| item.get("name").is_some_and(Value::is_string))
+}
+
+fn entry(path: &str, item: &Value) -> String {
+    format!("{path}[{}]", item["name"].as_str().unwrap_or_default())
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// Equal, or two spellings of one quantity or number.
+fn same(before: &Value, after: &Value) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    if before == after {
+        return true;
+    }
+    let (Some(before), Some(after)) = (text(before), text(after)) else {
+        return is_empty(before) && is_empty(after);
+    };
+    let cpu = MilliCpu::parse(&before).ok().zip(MilliCpu::parse(&after).ok());
+    let bytes = Bytes::parse(&before).ok().zip(Bytes::parse(&after).ok());
+    before == after || cpu.is_some_and(|(a, b)| a == b) || bytes.is_some_and(|(a, b)| a == b)
+}
+
+#[cfg(test)]
+#[path = "diff_tests.rs"]
+mod tests;

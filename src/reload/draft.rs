@@ -1,0 +1,189 @@
+//! Proposed services as text for a workspace file, without touching what a person wrote there.
+
+use super::infer::Inferred;
+
+/// A service to be written down.
+#[derive(Debug, Clone, Copy)]
+pub struct Draft<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its source folder.
+    pub source: &'a str,
+    /// What its Dockerfile implies.
+    pub inferred: &'a Inferred,
+}
+
+/// Where the proposal goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// The file with it.
+    Whole(String),
+    /// It has no place that could be found without rewriting what is there: this part has to be put in by hand.
+    Beside(String),
+    /// There is nothing to write.
+    Nothing,
+}
+
+/// Puts services into the text of a workspace file; an empty text becomes a whole file for a workspace of this name.
+pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
+    if drafts.is_empty() {
+        return Placed::Nothing;
+    }
+    let part: String = drafts.iter().map(|draft| section(draft)).collect();
+    if text.trim().is_empty() {
+        return Placed::Whole(format!(
+            "apiVersion: vadev.dev/v1\nkind: Workspace\nname: {name}\nservices:\n{part}"
+        ));
+    }
+    let Some(at) = text.lines().position(|line| line.starts_with("services:")) else {
+        let gap = if text.ends_with('\n') { "" } else { "\n" };
+        return Placed::Whole(format!("{text}{gap}services:\n{part}"));
+    };
+    let stands = |draft: &Draft<'_>| {
+        text.lines()
+            .any(|line| line.starts_with([' ', '\t']) && line.trim().starts_with(&format!("{}:", draft.name)))
+    };
+    let line = text.lines().nth(at).unwrap_or_default();
+    let block = line.trim_end() == "services:" || line.starts_with("services: #");
+    // Another indentation, or a service that is there with other fields: a person knows better where.
+    let next = text
+        .lines()
+        .skip(at + 1)
+        .find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    let two = next
+        .is_none_or(|line| !line.starts_with(' ') || (line.starts_with("  ") && !line.starts_with("   ")));
+    if !block || !two || drafts.iter().any(stands) {
+        return Placed::Beside(part);
+    }
+    let mut whole = String::new();
+    for (number, line) in text.lines().enumerate() {
+        whole.push_str(line);
+        whole.push('\n');
+        if number == at {
+            whole.push_str(&part);
+        }
+    }
+    Placed::Whole(whole)
+}
+
+/// One service, indented by two.
+fn section(draft: &Draft<'_>) -> String {
+    let mut text = vec![format!(
+        "  {}:\n    source: {}\n    sync:\n",
+        draft.name,
+        quoted(draft.source)
+    )];
+    for rule in &draft.inferred.sync {
+        text.push(format!(
+            "      - {{ from: {}, to: {} }}\n",
+            quoted(&rule.from),
+            quoted(&rule.to)
+        ));
+    }
+    if let Some(build) = &draft.inferred.build {
+        let words: Vec<String> = build.command.iter().map(|word| quoted(word)).collect();
+        text.push(format!("    build:\n      command: [{}]\n", words.join(", ")));
+        let pairs: Vec<String> = build
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", json(value)))
+            .collect();
+        if !pairs.is_empty() {
+            text.push(format!("      env: {{ {} }}\n", pairs.join(", ")));
+        }
+    }
+    text.concat()
+}
+
+/// Plain where YAML reads it as the same text, else quoted.
+fn quoted(text: &str) -> String {
+    let plain = !text.is_empty()
+        && text.starts_with(|c: char| c.is_alphanumeric() || c == '/' || c == '.')
+        && text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))
+        && text.parse::<f64>().is_err()
+        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_lowercase().as_str())
+        && text != ".";
+    if plain { text.to_owned() } else { json(text) }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+    use crate::profile::workspace::{HostBuild, SyncRule};
+
+    fn inferred() -> Inferred {
+        Inferred {
+            sync: vec![SyncRule {
+                from: ".".into(),
+                to: "/app".into(),
+                ignore: vec![],
+            }],
+            build: Some(HostBuild {
+                command: vec!["go".into(), "-ldflags".into(), "-s -w".into()],
+                env: IndexMap::from([("CGO_ENABLED".to_owned(), "0".to_owned())]),
+            }),
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let inferred = inferred();
+        let drafts = [Draft {
+            name: "agent-engine",
+            source: "services/agent-engine",
+            inferred: &inferred,
+        }];
+        let head = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+        for before in [
+            String::new(),
+            format!("{head}# mine\n"),
+            format!("{head}services:\n  # mine\n  rag-engine:\n    replicas: 2\nprofile: dev\n"),
+        ] {
+            let Placed::Whole(text) = place(&before, "shop", &drafts) else {
+                panic!("{before}")
+            };
+            let read = crate::profile::read_workspace(&("vadev.yaml".into(), text.clone()))
+                .unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let service = &read.services["agent-engine"];
+            assert_eq!(
+                (service.sync[0].from.as_str(), service.sync[0].to.as_str()),
+                (".", "/app")
+            );
+            assert_eq!(service.build.as_ref().unwrap().command[2], "-s -w");
+            assert_eq!(service.build.as_ref().unwrap().env["CGO_ENABLED"], "0");
+            assert_eq!(text.contains("# mine"), before.contains("# mine"));
+            assert_eq!(
+                read.services.contains_key("rag-engine"),
+                before.contains("rag-engine")
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_person_wrote_stays() {
+        let inferred = inferred();
+        let drafts = [Draft {
+            name: "agent-engine",
+            source: "a",
+            inferred: &inferred,
+        }];
+        for before in [
+            "services: {}\n",
+            "services:\n  agent-engine:\n    replicas: 1\n",
+            "services:\n    x:\n",
+        ] {
+            assert!(
+                matches!(place(before, "shop", &drafts), Placed::Beside(_)),
+                "{before}"
+            );
+        }
+        assert_eq!(place("", "shop", &[]), Placed::Nothing);
+    }
+}

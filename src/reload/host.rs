@@ -1,0 +1,75 @@
+//! The build on this machine, for services whose result is synced.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::ReloadError;
+use crate::profile::workspace::HostBuild;
+use crate::report::Reporter;
+use crate::supply::process::{Command, ProcessError};
+
+/// How many of its last lines a failed build shows.
+const LINES: usize = 25;
+/// A build that takes longer is told of.
+const LONG: Duration = Duration::from_millis(1800);
+
+/// Runs the build in the source folder.
+///
+/// # Errors
+/// It cannot be started or ends with an error.
+pub async fn build(
+    service: &str,
+    build: &HostBuild,
+    source: &Path,
+    reporter: &Reporter,
+) -> Result<(), ReloadError> {
+    let Some((program, arguments)) = build.command.split_first() else {
+        return Ok(());
+    };
+    if build
+        .command
+        .iter()
+        .any(|word| word.starts_with(super::infer::OUTPUT))
+    {
+        keep_out_of_git(source)?;
+    }
+    let mut command = Command::new(program).args(arguments).cwd(source);
+    for (name, value) in &build.env {
+        command = command.env(name, value);
+    }
+    let shown = build.command.join(" ");
+    let mut last = String::new();
+    let mut building = std::pin::pin!(command.run(|_, line| line.clone_into(&mut last)));
+    let done = loop {
+        tokio::select! {
+            done = &mut building => break done,
+            () = tokio::time::sleep(LONG) => reporter.note(format!("{service}: still building with `{shown}`")),
+        }
+    };
+    done.map(drop).map_err(|error| {
+        let (problem, mut output) = told(&error);
+        output.drain(..output.len().saturating_sub(LINES));
+        ReloadError::HostBuild {
+            command: shown.clone(),
+            problem,
+            output,
+        }
+    })
+}
+
+fn told(error: &ProcessError) -> (String, Vec<String>) {
+    use crate::failure::Diagnose;
+    (error.to_string(), error.details())
+}
+
+/// Results below vadev's own name are nobody's source: a file in their folder tells git so.
+fn keep_out_of_git(source: &Path) -> Result<(), ReloadError> {
+    let folder = source.join(super::infer::OUTPUT);
+    let ignore = folder.join(".gitignore");
+    if ignore.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&ignore, "*\n"))
+        .map_err(ReloadError::io("write", ignore))
+}

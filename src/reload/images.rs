@@ -1,0 +1,189 @@
+//! The ways of images, for one service of a session: a layer over the last build, or a build.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use super::decide::Way;
+use super::ledger::{Stages, millis};
+use super::link::Origin;
+use super::replicas::Replicas;
+use super::source::Source;
+use super::watch;
+use crate::engine::builds::{self, FromSource};
+use crate::engine::deliver::Delivery;
+use crate::engine::develop;
+use crate::engine::record::Made;
+use crate::failure::{Failure, Family, Plain};
+use crate::image::{Base, Overlay, OverlayKind, Overlays};
+use crate::profile::stack::SizedService;
+use crate::report::Step;
+
+/// What came of it.
+pub enum Delivered {
+    /// The pods run it.
+    Served {
+        /// How many were changed.
+        replicas: usize,
+        /// The image runs another command than the pods' template says: they have to be planned anew.
+        replan: bool,
+    },
+    /// This way cannot do it.
+    NotThisWay(String),
+}
+
+/// Images of one service.
+pub struct Images<'a> {
+    delivery: &'a Delivery<'a>,
+    sized: &'a SizedService,
+    /// Paths below the source that differ from the last build.
+    changed: StdMutex<BTreeSet<String>>,
+    /// What layers are put on, read once a build.
+    base: Mutex<Option<Arc<Base>>>,
+}
+
+impl<'a> Images<'a> {
+    /// Of a service.
+    pub fn new(delivery: &'a Delivery<'a>, sized: &'a SizedService) -> Self {
+        Self {
+            delivery,
+            sized,
+            changed: StdMutex::default(),
+            base: Mutex::default(),
+        }
+    }
+
+    /// Notes paths that differ from the last build.
+    pub fn note(&self, paths: &BTreeSet<String>) {
+        self.changed().extend(paths.iter().cloned());
+    }
+
+    fn changed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the pods run an image that has everything changed since the last build.
+    ///
+    /// # Errors
+    /// The build fails, or the new image does not run: then the old one is back in its place.
+    pub async fn deliver(
+        &self,
+        way: Way,
+        origin: &Arc<Origin>,
+        replicas: &Arc<Replicas>,
+        stages: &mut Stages,
+        step: &Step,
+    ) -> Result<Delivered, Failure> {
+        let platform = self.delivery.platform;
+        let Some(mut source) = builds::prepare(platform, self.sized).await? else {
+            let message = format!(
+                "{} needs an image, and there is no Dockerfile to build it with",
+                self.sized.service.name
+            );
+            return Err(Plain::new(Family::Build, message)
+                .with_hint("add a Dockerfile to its source, or sync rules to vadev.yaml")
+                .into());
+        };
+        let begun = Instant::now();
+        let included = self.changed().clone();
+        let made = match way {
+            Way::Build => self.delivery.build(&mut source, step).await?,
+            Way::Sync | Way::Swap => match self.append(&source, origin, &included, step).await? {
+                Ok(made) => made,
+                Err(why) => return Ok(Delivered::NotThisWay(why)),
+            },
+        };
+        stages.build = millis(begun.elapsed());
+        let begun = Instant::now();
+        let reference = made.image.reference.clone();
+        let before = |pod: String| async move { replicas.forget(&pod).await };
+        let done = self.delivery.serve(&mut source, made, before, step).await?;
+        stages.restart = millis(begun.elapsed());
+        let mut replan = false;
+        if way == Way::Build {
+            *self.base.lock().await = None;
+            self.changed().retain(|path| !included.contains(path));
+            origin.forget()?;
+            replan = !replicas.all().is_empty() && self.runs_another_command(&reference, replicas).await?;
+        }
+        Ok(Delivered::Served {
+            replicas: done.len(),
+            replan,
+        })
+    }
+
+    /// The last build with a layer of all changes over it.
+    async fn append(
+        &self,
+        source: &FromSource,
+        origin: &Arc<Origin>,
+        paths: &BTreeSet<String>,
+        step: &Step,
+    ) -> Result<Result<Made, String>, Failure> {
+        let mut cached = self.base.lock().await;
+        if cached.is_none() {
+            *cached = self.delivery.base(source).await?.map(Arc::new);
+        }
+        let Some(base) = cached.clone() else {
+            return Ok(Err("the nodes have no build to put a layer on".to_owned()));
+        };
+        drop(cached);
+        let inputs = source.digest_now(self.delivery.platform).await?;
+        let overlays = match overlays(origin, paths) {
+            Ok(overlays) => overlays,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(self.delivery.append(&base, &overlays, inputs, step).await?))
+    }
+
+    async fn runs_another_command(&self, image: &str, replicas: &Replicas) -> Result<bool, Failure> {
+        let name = &self.sized.service.name;
+        let command = develop::command(self.delivery.platform, name, image).await?;
+        Ok(replicas
+            .command()
+            .is_some_and(|running| !running.ends_with(&command)))
+    }
+}
+
+/// Where each changed file is in the image. An error names the first that has no certain place there.
+fn overlays(origin: &Origin, paths: &BTreeSet<String>) -> Result<Overlays, String> {
+    let source = watch::lock(&origin.source);
+    let recipe = &origin.service.recipe;
+    let mut all = Overlays::default();
+    for path in paths {
+        let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
+        let synced = recipe.rules.target(path).map(|(_, target)| target);
+        let Some(place) = synced.or_else(|| recipe.image_path(path, &is_folder)) else {
+            return Err(format!("{path} has no place of its own in the image"));
+        };
+        let what = kind(&source, path).map_err(|error| format!("{path}: {error}"))?;
+        all.add([Overlay { path: place, what }]);
+    }
+    Ok(all)
+}
+
+fn kind(source: &Source, path: &str) -> std::io::Result<OverlayKind> {
+    use std::os::unix::fs::PermissionsExt;
+    let full = source.root().join(path);
+    let metadata = match std::fs::symlink_metadata(&full) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(OverlayKind::Deleted);
+        }
+        other => other?,
+    };
+    Ok(if metadata.is_symlink() {
+        OverlayKind::Link(std::fs::read_link(&full)?.to_string_lossy().into_owned())
+    } else {
+        OverlayKind::File {
+            mode: metadata.permissions().mode() & 0o777,
+            source: full,
+        }
+    })
+}

@@ -1,0 +1,282 @@
+//! Looking at the replicas of services from outside of a session: is each in step with the source, and bringing it there.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::ReloadError;
+use super::decide::Way;
+use super::host;
+use super::images::{Delivered, Images};
+use super::ledger::{Entry, Ledger, Stages, millis};
+use super::link::{Link, LinkError, Origin, blocking};
+use super::replicas::Replicas;
+use super::session::Developed;
+use crate::agent::protocol::Then;
+use crate::engine::Platform;
+use crate::engine::deliver::Delivery;
+use crate::failure::Failure;
+use crate::k8s::{Cluster, PodView, Scope, View, pods};
+use crate::render::develop::INSTALLER;
+use crate::report::Reporter;
+
+/// The longest wait for the first look at the cluster, and the shortest for a pod.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How many names of differing files a report has.
+const NAMED: usize = 10;
+
+/// A replica beside its source.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// The service.
+    pub service: String,
+    /// The pod.
+    pub pod: String,
+    /// Whether it has what the source has.
+    pub in_step: bool,
+    /// Files that the rules copy.
+    pub files: usize,
+    /// One digest of the source's files, as hex.
+    pub source_hash: String,
+    /// The same of the replica's.
+    pub replica_hash: String,
+    /// How many paths differ.
+    pub differing: usize,
+    /// Some of them.
+    pub paths: Vec<String>,
+    /// Why it could not be looked at.
+    pub problem: Option<String>,
+}
+
+/// Makes a service's source known, outside of a session, with what is built of it on this machine.
+///
+/// # Errors
+/// The source cannot be read, or its build fails.
+pub async fn origin(
+    developed: &Developed,
+    state: &std::path::Path,
+    reporter: &Reporter,
+) -> Result<Arc<Origin>, ReloadError> {
+    let service = developed.service.clone();
+    if let Some(build) = &service.build {
+        host::build(&service.name, build, &service.source, reporter).await?;
+    }
+    let source = service.open_source()?;
+    let source = Arc::new(Mutex::new(source));
+    let origin = Origin::new(service, source, developed.token.clone(), state);
+    origin.is_built(true);
+    Ok(Arc::new(origin))
+}
+
+/// The pods of a service that run the agent.
+async fn replicas(cluster: &Cluster, namespace: &str, service: &str) -> Result<Vec<PodView>, Failure> {
+    let found = pods(cluster, namespace, &[service.to_owned()]).await?;
+    let with_agent = |pod: &PodView| pod.init_containers.iter().any(|name| name == INSTALLER);
+    let all = found.len();
+    let found: Vec<PodView> = found.into_iter().filter(with_agent).collect();
+    match (found.is_empty(), all) {
+        (false, _) => Ok(found),
+        (true, 0) => Err(ReloadError::NoPod {
+            service: service.to_owned(),
+        }
+        .into()),
+        (true, _) => Err(ReloadError::NotDeveloped {
+            service: service.to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Compares every replica of a service with its source.
+///
+/// # Errors
+/// The pods cannot be listed, or none runs the agent.
+pub async fn status(
+    cluster: &Cluster,
+    namespace: &str,
+    origin: &Arc<Origin>,
+) -> Result<Vec<ReplicaStatus>, Failure> {
+    let mut all = Vec::new();
+    for pod in replicas(cluster, namespace, &origin.service.name).await? {
+        let found = one(cluster, &pod, origin).await;
+        let mut status = ReplicaStatus {
+            service: origin.service.name.clone(),
+            pod: pod.name.clone(),
+            in_step: false,
+            files: 0,
+            source_hash: String::new(),
+            replica_hash: String::new(),
+            differing: 0,
+            paths: Vec::new(),
+            problem: None,
+        };
+        match found {
+            Ok(found) => {
+                status = ReplicaStatus {
+                    pod: pod.name,
+                    ..found
+                }
+            }
+            Err(error) => status.problem = Some(error.to_string()),
+        }
+        all.push(status);
+    }
+    Ok(all)
+}
+
+async fn one(cluster: &Cluster, pod: &PodView, origin: &Arc<Origin>) -> Result<ReplicaStatus, LinkError> {
+    let mut link = Link::open(cluster, &pod.namespace, &pod.name, &origin.token).await?;
+    let there = link.remote.status(&origin.service.recipe.rules.roots()).await?;
+    let shared = Arc::clone(origin);
+    let tree = blocking(move || shared.tree()).await?;
+    let lack = tree.lack(&there);
+    let paths = lack.writes.keys().chain(&lack.deletes);
+    Ok(ReplicaStatus {
+        service: origin.service.name.clone(),
+        pod: String::new(),
+        in_step: lack.is_empty(),
+        files: tree.files.len(),
+        source_hash: tree.digest(),
+        replica_hash: tree.digest_of(&there),
+        differing: lack.len(),
+        paths: paths.take(NAMED).cloned().collect(),
+        problem: None,
+    })
+}
+
+/// What a forced reload did.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reloaded {
+    /// The service.
+    pub service: String,
+    /// How.
+    pub way: Way,
+    /// Files that replicas lacked, the most of one.
+    pub files: usize,
+    /// Replicas that answer with it.
+    pub replicas: usize,
+    /// Milliseconds by stage.
+    pub stages: Stages,
+    /// Their sum.
+    pub total: f64,
+}
+
+/// Brings every replica in step and restarts its process, one after the other, whether anything differs or not.
+///
+/// # Errors
+/// A replica cannot be reached, or does not answer afterwards.
+pub async fn sync_now(
+    cluster: &Cluster,
+    namespace: &str,
+    origin: &Arc<Origin>,
+    state: &std::path::Path,
+) -> Result<Reloaded, Failure> {
+    let service = &origin.service;
+    let mut stages = Stages::default();
+    let pods = replicas(cluster, namespace, &service.name).await?;
+    let mut files = 0;
+    for pod in &pods {
+        let begun = Instant::now();
+        let mut link = Link::open(cluster, namespace, &pod.name, &origin.token).await?;
+        let attached = link.attach(origin).await?;
+        files = files.max(attached.brought);
+        stages.ship += millis(begun.elapsed());
+        let begun = Instant::now();
+        let then = service.then(false);
+        // Bringing files has restarted it already.
+        if attached.brought == 0 && then != Then::Nothing {
+            link.remote.act(then).await.map_err(LinkError::from)?;
+        }
+        stages.restart += millis(begun.elapsed());
+        let begun = Instant::now();
+        let patience = service.patience.max(Duration::from_secs(30));
+        link.remote
+            .probe(&service.probe, patience)
+            .await
+            .map_err(LinkError::from)?;
+        stages.serve += millis(begun.elapsed());
+    }
+    let entry = Entry::new(&service.name, Way::Sync, files, pods.len(), stages);
+    Ledger::new(state)
+        .add(&entry)
+        .map_err(ReloadError::io("write to", state))?;
+    Ok(Reloaded {
+        service: service.name.clone(),
+        way: Way::Sync,
+        files,
+        replicas: pods.len(),
+        stages,
+        total: stages.total(),
+    })
+}
+
+/// Builds the service's image and has every pod run it.
+///
+/// # Errors
+/// The build fails, or the new image does not run: then the old one is back in its place.
+pub async fn build_now(
+    platform: &Platform,
+    cluster: &Cluster,
+    origin: &Arc<Origin>,
+    reporter: &Reporter,
+) -> Result<Reloaded, Failure> {
+    let service = &origin.service;
+    let stack = platform.stack();
+    let Some(sized) = stack
+        .services
+        .iter()
+        .find(|sized| sized.service.name == service.name)
+    else {
+        return Err(ReloadError::NotDeveloped {
+            service: service.name.clone(),
+        }
+        .into());
+    };
+    let view = View::open(cluster, &Scope::Namespaces(vec![stack.namespaces.apps.clone()]));
+    view.synced(PATIENCE).await;
+    let delivery = Delivery::open(platform, cluster, &view, service.patience.max(PATIENCE)).await?;
+    let images = Images::new(&delivery, sized);
+    let replicas = Replicas::new(
+        cluster.clone(),
+        stack.namespaces.apps.clone(),
+        Arc::clone(origin),
+        reporter.clone(),
+    );
+    let step = reporter.step(
+        format!("reload/{}", service.name),
+        format!("Build {}", service.name),
+        None,
+    );
+    let mut stages = Stages::default();
+    let delivered = match images
+        .deliver(Way::Build, origin, &replicas, &mut stages, &step)
+        .await
+    {
+        Ok(delivered) => delivered,
+        Err(error) => {
+            step.finish(crate::report::Outcome::Failed, error.to_string());
+            return Err(error);
+        }
+    };
+    step.done("");
+    let count = match delivered {
+        Delivered::Served { replicas, .. } => replicas,
+        Delivered::NotThisWay(_) => 0,
+    };
+    let state = &platform.options.state;
+    let entry = Entry::new(&service.name, Way::Build, 0, count, stages);
+    Ledger::new(state)
+        .add(&entry)
+        .map_err(ReloadError::io("write to", state))?;
+    Ok(Reloaded {
+        service: service.name.clone(),
+        way: Way::Build,
+        files: 0,
+        replicas: count,
+        stages,
+        total: stages.total(),
+    })
+}

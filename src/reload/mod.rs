@@ -1,0 +1,40 @@
+//! Saved files on their way into running services.
+//!
+//! From left to right: [`watch`] says which paths were touched, [`batch`] when a change is over, [`decide`] which way it
+//! goes and by which rule, [`machine`] when its turn is; [`apply`] gives it to the [`replicas`] over the connection that a
+//! [`link`] keeps to the agent in each pod, [`images`] has them run another image; [`ledger`] remembers how long it took.
+//! [`session`] puts it all together for `vadev dev`.
+
+mod apply;
+pub mod batch;
+pub mod decide;
+pub mod dockerfile;
+pub mod draft;
+mod error;
+mod host;
+pub mod ignores;
+mod images;
+pub mod infer;
+pub mod inspect;
+pub mod ledger;
+mod limits;
+pub mod link;
+mod logs;
+pub mod machine;
+mod outcome;
+mod pod_state;
+pub mod replicas;
+pub mod rules;
+pub mod service;
+pub mod session;
+pub mod source;
+pub mod swap;
+mod telling;
+pub mod tree;
+pub mod watch;
+mod worker;
+
+pub use error::ReloadError;
+pub use ledger::{Ledger, Row, stats};
+pub use service::Service;
+pub use swap::{PodSwap, Swap, SwapError};

@@ -1,0 +1,43 @@
+//! What a worker is told, what a reload comes to, and waiting for it.
+
+use std::time::Instant;
+
+use super::batch::Touch;
+use super::machine::{Ended, Work};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Order {
+    /// A file of its source was touched.
+    Touched(String, Touch),
+    /// Many were.
+    Swept(Vec<String>),
+}
+
+/// What a reload comes to.
+pub enum Outcome {
+    /// It ended.
+    Ended(Ended),
+    /// To be tried again at once.
+    Again(Work),
+    /// The pods have to be planned anew.
+    Replan,
+}
+
+/// The running reload's outcome; never, where none runs.
+pub async fn finish<'r, F: Future<Output = Outcome> + 'r>(
+    running: &mut Option<std::pin::Pin<Box<F>>>,
+) -> Outcome {
+    match running {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until then; for ever, where nothing is due.
+pub async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending::<()>().await,
+    }
+}

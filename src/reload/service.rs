@@ -1,0 +1,110 @@
+//! A service that is being developed: where its source is and what a change of it means.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::ReloadError;
+use super::decide::Recipe;
+use super::infer::{Inferred, infer};
+use super::rules::Rules;
+use super::source::Source;
+use crate::agent::protocol::Then;
+use crate::profile::stack::SizedService;
+use crate::profile::workspace::{HostBuild, Restart};
+
+/// Between SIGTERM and SIGKILL when a process is restarted after a change: someone is waiting.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// A service of the workspace, ready to be watched.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its source.
+    pub source: PathBuf,
+    /// What decides about a change.
+    pub recipe: Recipe,
+    /// The build on this machine, where there is one.
+    pub build: Option<HostBuild>,
+    /// What happens after files were synced.
+    pub restart: Restart,
+    /// What the rules were read off, where the workspace file has none.
+    pub inferred: Option<Inferred>,
+    /// Asked from inside the pod whether the service answers.
+    pub probe: String,
+    /// How long a start may take.
+    pub patience: Duration,
+}
+
+impl Service {
+    /// Reads what the workspace says about a service, and its Dockerfile. `root` is the workspace's folder.
+    ///
+    /// # Errors
+    /// Its source is not there, or a rule cannot be used.
+    pub fn open(root: &Path, sized: &SizedService) -> Result<Self, ReloadError> {
+        let name = &sized.service.name;
+        let source = root.join(&sized.source);
+        if !source.is_dir() {
+            return Err(ReloadError::NoSource {
+                service: name.clone(),
+                path: source,
+            });
+        }
+        let said = &sized.workspace;
+        let dockerfile = said.dockerfile.as_deref().unwrap_or("Dockerfile");
+        let text = std::fs::read_to_string(source.join(dockerfile)).ok();
+        let args: BTreeMap<String, String> = said.args.clone().into_iter().collect();
+        let target = said.target.as_deref();
+        let mut build = said.build.clone();
+        let mut inferred = None;
+        let mut sync = said.sync.clone();
+        if let Some(text) = text.as_deref().filter(|_| sync.is_empty()) {
+            let look = |path: &str| {
+                std::fs::metadata(source.join(path))
+                    .ok()
+                    .map(|found| found.is_dir())
+            };
+            let found = infer(text, target, &args, &look);
+            sync.clone_from(&found.sync);
+            build = build.or_else(|| found.build.clone());
+            inferred = Some(found);
+        }
+        let mut recipe = Recipe::new(Rules::new(name, &sync)?, build.is_some(), dockerfile);
+        recipe.container = said.restart == Restart::Container && build.is_none();
+        if let Some(text) = &text {
+            recipe = recipe.with_dockerfile(text, target, &args);
+        }
+        let probes = &sized.service.probes;
+        Ok(Self {
+            name: name.clone(),
+            source,
+            recipe,
+            build,
+            restart: said.restart,
+            inferred,
+            probe: format!("http://127.0.0.1:{}{}", sized.service.port, probes.readiness),
+            patience: Duration::from_secs(u64::from(probes.startup_seconds.max(10))),
+        })
+    }
+
+    /// Lists its source. What a build on this machine makes is looked at when it has been made, not watched.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn open_source(&self) -> Result<Source, ReloadError> {
+        let wanted = Some(&self.recipe.rules).filter(|_| self.build.is_none());
+        Source::open(&self.source, wanted)
+    }
+
+    /// What the process has to do after these changes: `fresh` says that all of them are files that were not there.
+    pub fn then(&self, fresh: bool) -> Then {
+        let grace_millis = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+        match self.restart {
+            Restart::None => Then::Nothing,
+            // Nothing that runs can have loaded a file that was not there.
+            Restart::Auto if fresh && self.build.is_none() => Then::Nothing,
+            Restart::Auto | Restart::Process | Restart::Container => Then::Restart { grace_millis },
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a worker tells of its reloads.
+
+use super::decide::{Decision, Way};
+use super::ledger::{Entry, Stages};
+use super::machine::Work;
+use super::worker::Worker;
+use crate::failure::Diagnose;
+use crate::report::{Event, Reload, ReloadPhase};
+
+/// How many paths an event names.
+const NAMED: usize = 20;
+
+impl Worker<'_> {
+    /// Records a save that is served, and tells of it.
+    pub(super) fn served(&self, work: &Work, way: Way, files: usize, replicas: usize, stages: Stages) {
+        let entry = Entry::new(&self.origin.service.name, way, files, replicas, stages);
+        if let Err(error) = self.ledger.add(&entry) {
+            self.reporter
+                .warn(format!("the latency ledger can't be written: {error}"), None);
+        }
+        let first = work.paths.first().map(String::as_str).unwrap_or_default();
+        let what = match work.paths.len() {
+            0 => "everything".to_owned(),
+            1 => first.to_owned(),
+            more => format!("{first} and {} more", more - 1),
+        };
+        let to = if replicas == 1 {
+            String::new()
+        } else {
+            format!(", {replicas} replicas")
+        };
+        let message = format!("{way}  {what}  {:.0} ms  ({}{to})", entry.total, stages.told());
+        let mut event = self.event(ReloadPhase::Served, work, way, message);
+        event.milliseconds = serde_json::to_value(stages).unwrap_or_default();
+        self.reporter.emit(Event::Reload(event));
+    }
+
+    /// Tells why a change is not served.
+    pub(super) fn failed(&self, work: &Work, way: Way, error: &dyn Diagnose) {
+        let mut event = self.event(ReloadPhase::Failed, work, way, error.to_string());
+        event.details = error.details();
+        event.details.extend(error.hint());
+        self.reporter.emit(Event::Reload(event));
+    }
+
+    /// Tells the rule of each path.
+    pub(super) fn explain(&self, decision: &Decision, least: Option<Way>) {
+        for (path, verdict) in decision.verdicts.iter().take(NAMED) {
+            let way = verdict.way.map_or("nothing", Way::word);
+            let message = format!("{path}: {way}, because {}", verdict.rule);
+            self.tell(ReloadPhase::Explained, message);
+        }
+        if decision.verdicts.len() > NAMED {
+            self.tell(
+                ReloadPhase::Explained,
+                format!("and {} more paths", decision.verdicts.len() - NAMED),
+            );
+        }
+        if let Some(least) = least {
+            self.tell(
+                ReloadPhase::Explained,
+                format!("at least {least}, because a lower way could not do it"),
+            );
+        }
+    }
+
+    /// Tells one line.
+    pub(super) fn tell(&self, phase: ReloadPhase, message: String) {
+        self.reporter.emit(Event::Reload(Reload::new(
+            &self.origin.service.name,
+            phase,
+            message,
+        )));
+    }
+
+    /// An event about a change.
+    pub(super) fn event(&self, phase: ReloadPhase, work: &Work, way: Way, message: String) -> Reload {
+        let mut event = Reload::new(&self.origin.service.name, phase, message);
+        event.way = Some(way.word());
+        event.files = work.paths.len();
+        event.paths = work.paths.iter().take(NAMED).cloned().collect();
+        event
+    }
+}

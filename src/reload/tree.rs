@@ -1,0 +1,225 @@
+//! What containers should have, and what they lack.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::ReloadError;
+use super::rules::Rules;
+use super::source::{Contents, Source};
+use crate::agent::outgoing::{Content, Write};
+use crate::agent::protocol::{Entry, Node, tree_digest};
+
+/// Smaller files are sent from memory: one read, and what was hashed is what is sent.
+const SMALL: u64 = 1 << 20;
+
+/// The files that every replica should have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Target path → path below the source, and what is there.
+    pub files: BTreeMap<String, (String, Node)>,
+    /// Target paths that were there and are to be gone.
+    pub gone: BTreeSet<String>,
+}
+
+/// What a replica lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lack {
+    /// Target path → path below the source.
+    pub writes: BTreeMap<String, String>,
+    /// Target paths.
+    pub deletes: Vec<String>,
+    /// What the written ones held when the difference was found. A file that is saved again before it is sent is sent
+    /// as it is then, and found to differ from this once more: sent twice, never lost.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+impl Lack {
+    /// Whether nothing is lacking.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.deletes.is_empty()
+    }
+
+    /// How many paths.
+    pub fn len(&self) -> usize {
+        self.writes.len() + self.deletes.len()
+    }
+}
+
+impl Tree {
+    /// Reads all that the rules copy.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(
+        source: &Source,
+        rules: &Rules,
+        gone: &BTreeSet<String>,
+        contents: &mut Contents,
+    ) -> Result<Self, ReloadError> {
+        let mut files = BTreeMap::new();
+        for (target, path) in source.mapped(rules) {
+            match contents.node(source.root(), &path)? {
+                Node::Gone | Node::Folder => {}
+                node => drop(files.insert(target, (path, node))),
+            }
+        }
+        let gone = gone
+            .iter()
+            .filter(|target| !files.contains_key(*target))
+            .cloned()
+            .collect();
+        Ok(Self { files, gone })
+    }
+
+    /// What is missing or different in `there`, and what should be gone. Modes are the image's business: COPY may set them.
+    pub fn lack(&self, there: &[Entry]) -> Lack {
+        let there: BTreeMap<&str, &Node> = there
+            .iter()
+            .map(|entry| (entry.path.as_str(), &entry.node))
+            .collect();
+        let differs = |target: &str, node: &Node| there.get(target).is_none_or(|found| !same(found, node));
+        let writes = self
+            .files
+            .iter()
+            .filter(|(target, (_, node))| differs(target, node));
+        let writes = writes
+            .map(|(target, (path, _))| (target.clone(), path.clone()))
+            .collect();
+        let below = |target: &str| {
+            let prefix = format!("{target}/");
+            there
+                .range(prefix.as_str()..)
+                .next()
+                .is_some_and(|(path, _)| path.starts_with(&prefix))
+        };
+        let still = |target: &&String| there.contains_key(target.as_str()) || below(target);
+        Lack {
+            writes,
+            deletes: self.gone.iter().filter(still).cloned().collect(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// One digest of all files: the same for the source and for a replica that lacks nothing.
+    pub fn digest(&self) -> String {
+        digest(
+            self.files
+                .iter()
+                .map(|(target, (_, node))| (target.as_str(), node)),
+        )
+    }
+
+    /// The same of what a replica has, as far as the source has a say in it.
+    pub fn digest_of(&self, there: &[Entry]) -> String {
+        let ours = |entry: &&Entry| self.files.contains_key(&entry.path) || self.gone.contains(&entry.path);
+        digest(
+            there
+                .iter()
+                .filter(ours)
+                .map(|entry| (entry.path.as_str(), &entry.node)),
+        )
+    }
+}
+
+fn same(a: &Node, b: &Node) -> bool {
+    match (a, b) {
+        (Node::File { sha256: a, .. }, Node::File { sha256: b, .. }) => a == b,
+        (a, b) => a == b,
+    }
+}
+
+fn digest<'a>(nodes: impl Iterator<Item = (&'a str, &'a Node)>) -> String {
+    let entry = |(path, node): (&str, &Node)| Entry {
+        path: path.to_owned(),
+        node: match node {
+            Node::File { sha256, .. } => Node::File {
+                mode: 0,
+                sha256: sha256.clone(),
+            },
+            other => other.clone(),
+        },
+    };
+    tree_digest(&nodes.map(entry).collect::<Vec<_>>())
+}
+
+/// Makes one file ready to be sent; `None` where it is gone meanwhile.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn write(root: &Path, path: &str) -> Result<Option<Write>, ReloadError> {
+    use std::os::unix::fs::PermissionsExt;
+    let full = root.join(path);
+    let metadata = match std::fs::symlink_metadata(&full) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        other => other.map_err(ReloadError::io("read", &full))?,
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    let content = if metadata.is_symlink() {
+        let target = std::fs::read_link(&full).map_err(ReloadError::io("read", &full))?;
+        Content::Link(target.to_string_lossy().into_owned())
+    } else if !metadata.is_file() {
+        return Ok(None);
+    } else if metadata.len() <= SMALL {
+        match std::fs::read(&full) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => Content::Bytes(other.map_err(ReloadError::io("read", &full))?),
+        }
+    } else {
+        Content::File(full)
+    };
+    Ok(Some(Write { mode, content }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sha256: &str, mode: u32) -> Node {
+        Node::File {
+            mode,
+            sha256: sha256.into(),
+        }
+    }
+
+    #[test]
+    fn a_replica_lacks_what_differs() {
+        let tree = Tree {
+            files: BTreeMap::from([
+                ("/a/x".to_owned(), ("x".to_owned(), file("1", 0o644))),
+                ("/a/y".to_owned(), ("y".to_owned(), file("2", 0o644))),
+                ("/a/z".to_owned(), ("z".to_owned(), file("3", 0o644))),
+            ]),
+            gone: ["/a/old".to_owned(), "/a/folder".to_owned(), "/a/never".to_owned()].into(),
+        };
+        let entry = |path: &str, node: Node| Entry {
+            path: path.into(),
+            node,
+        };
+        let there = [
+            entry("/a/x", file("1", 0o755)),
+            entry("/a/y", file("other", 0o644)),
+            entry("/a/old", file("9", 0o644)),
+            entry("/a/folder/deep", file("9", 0o644)),
+            entry("/a/made-at-run-time", file("9", 0o644)),
+        ];
+        let lack = tree.lack(&there);
+        assert_eq!(lack.writes.keys().collect::<Vec<_>>(), ["/a/y", "/a/z"]);
+        assert_eq!(lack.deletes, ["/a/folder", "/a/old"]);
+        assert_ne!(tree.digest_of(&there), tree.digest());
+        let whole = [
+            entry("/a/x", file("1", 0o755)),
+            entry("/a/y", file("2", 0o600)),
+            entry("/a/z", file("3", 0o644)),
+            entry("/a/made-at-run-time", file("9", 0o644)),
+        ];
+        assert!(tree.lack(&whole).is_empty());
+        assert_eq!(tree.digest_of(&whole), tree.digest());
+    }
+}

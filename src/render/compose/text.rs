@@ -1,0 +1,55 @@
+//! Texts that Compose and Kubernetes both read, each with variables of its own: `${NAME}` and `$(NAME)`.
+
+use indexmap::IndexMap;
+
+/// A text that Compose is to leave as it is.
+pub fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// Compose's word for a variable that must be set.
+pub fn required(variable: &str) -> String {
+    format!("${{{variable}:?set it or use vadev compose up}}")
+}
+
+/// A text in which Kubernetes would fill in `$(NAME)`; `known` has the values as Compose writes them. An unknown name stays,
+/// as it does in Kubernetes; `$$(NAME)` means the text itself.
+pub fn expanded(text: &str, known: &IndexMap<String, String>) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        result.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(escaped) = rest.strip_prefix("$$(") {
+            result.push_str("$$(");
+            rest = escaped;
+            continue;
+        }
+        let name = rest.strip_prefix("$(").and_then(|inner| inner.split_once(')'));
+        if let Some((value, after)) = name.and_then(|(name, after)| Some((known.get(name)?, after))) {
+            result.push_str(value);
+            rest = after;
+        } else {
+            result.push_str("$$");
+            rest = &rest[1..];
+        }
+    }
+    result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_readers_variables_stay_apart() {
+        let known = IndexMap::from([("PASSWORD".to_owned(), required("REDIS_PASSWORD"))]);
+        assert_eq!(
+            expanded("--requirepass $(PASSWORD)", &known),
+            "--requirepass ${REDIS_PASSWORD:?set it or use vadev compose up}"
+        );
+        assert_eq!(expanded("$(OTHER) $HOME 5$", &known), "$$(OTHER) $$HOME 5$$");
+        assert_eq!(expanded("$$(PASSWORD)", &known), "$$(PASSWORD)");
+        assert_eq!(literal("a$b"), "a$$b");
+    }
+}

@@ -1,0 +1,156 @@
+//! The policy is the catalog's: nobody more, nobody less.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::profile::{Selection, Sources, load_all, resolve};
+
+fn stack() -> Stack {
+    let loaded = load_all(&Sources::default(), "test").expect("what is built in");
+    let profile = &loaded.profiles["prod"];
+    resolve(
+        &loaded.catalog,
+        profile,
+        &loaded.workspace,
+        &Selection::default(),
+        None,
+    )
+    .expect("resolves")
+}
+
+fn setting(keys: Option<TokenKeys>) -> Setting {
+    let trust = |keys| TokenTrust {
+        issuer: "https://login.example".into(),
+        audience: "voiceassistant".into(),
+        keys,
+    };
+    Setting {
+        mesh: MeshSetting {
+            tokens: keys.map(trust),
+            ..MeshSetting::default()
+        },
+        ..Setting::default()
+    }
+}
+
+fn find<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Value {
+    let wanted = |object: &&Object| object.id().kind == kind && object.id().name == name;
+    objects
+        .iter()
+        .find(wanted)
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+        .value()
+}
+
+fn strings(value: &Value) -> BTreeSet<String> {
+    let items = value.as_array().into_iter().flatten();
+    items
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn each_service_believes_exactly_those_who_call_it() {
+    let stack = stack();
+    let objects = render(
+        &stack,
+        &setting(Some(TokenKeys::Uri("https://login.example/keys".into()))),
+    );
+    let mut edges = 0;
+    for sized in &stack.services {
+        let name = &sized.service.name;
+        let rules = &find(&objects, "AuthorizationPolicy", name)["spec"]["rules"];
+        let free = |rule: &&Value| rule.get("to").is_none();
+        let rules = rules.as_array().expect("rules");
+        let believed = rules
+            .iter()
+            .find(free)
+            .map(|rule| strings(&rule["from"][0]["source"]["principals"]));
+        let callers = stack
+            .services
+            .iter()
+            .filter(|other| other.service.calls.contains(name));
+        let callers: BTreeSet<String> = callers
+            .map(|caller| format!("cluster.local/ns/voiceassistant-prod/sa/{}", caller.service.name))
+            .collect();
+        edges += callers.len();
+        assert_eq!(believed.unwrap_or_default(), callers, "{name}");
+    }
+    assert_eq!(edges, 20, "the edges of platform.md");
+    assert_eq!(
+        find(&objects, "AuthorizationPolicy", "default-deny")["spec"],
+        json!({})
+    );
+}
+
+#[test]
+fn every_prefix_is_public_or_guarded_at_the_gateway() {
+    let stack = stack();
+    let objects = render(&stack, &setting(Some(TokenKeys::Inline("{}".into()))));
+    let rules = &find(&objects, "AuthorizationPolicy", "voiceassistant-prod-tokens")["spec"]["rules"];
+    let guarded = strings(&rules[0]["to"][0]["operation"]["paths"]);
+    for sized in &stack.services {
+        for prefix in &sized.service.prefixes {
+            let public = sized.service.access.public.contains(prefix);
+            for path in Mesh::below(prefix) {
+                assert_ne!(guarded.contains(&path), public, "{path}");
+            }
+        }
+    }
+    let by_role: Vec<_> = rules.as_array().expect("rules")[1..].iter().collect();
+    assert_eq!(by_role.len(), 2, "{by_role:?}");
+    assert!(
+        by_role
+            .iter()
+            .all(|rule| rule["when"][0]["key"] == "request.auth.claims[roles]")
+    );
+}
+
+#[test]
+fn without_a_key_set_nothing_is_believed() {
+    let objects = render(&stack(), &setting(None));
+    assert!(
+        objects
+            .iter()
+            .all(|object| object.id().kind != "RequestAuthentication")
+    );
+    let rules = &find(&objects, "AuthorizationPolicy", "agent-engine")["spec"]["rules"];
+    assert!(!rules.to_string().contains("requestPrincipals"), "{rules}");
+}
+
+#[test]
+fn one_instance_is_left_out_later_and_for_less_long() {
+    let mut stack = stack();
+    stack.services[0].replicas = 1;
+    let (one, many) = (
+        stack.services[0].service.name.clone(),
+        stack.services[1].service.name.clone(),
+    );
+    let objects = render(&stack, &setting(None));
+    let detection = |name: &str| {
+        find(&objects, "DestinationRule", name)["spec"]["trafficPolicy"]["outlierDetection"].clone()
+    };
+    assert_eq!(detection(&one)["consecutive5xxErrors"], 50);
+    assert_eq!(detection(&one)["maxEjectionPercent"], 100);
+    assert_eq!(detection(&many)["consecutive5xxErrors"], 5);
+}
+
+#[test]
+fn every_route_that_is_limited_is_a_route() {
+    let objects = render(&stack(), &setting(None));
+    let routes = &find(&objects, "VirtualService", "voiceassistant-routes")["spec"]["http"];
+    let names: BTreeSet<&str> = routes
+        .as_array()
+        .expect("routes")
+        .iter()
+        .filter_map(|route| route["name"].as_str())
+        .collect();
+    let filter = find(&objects, "EnvoyFilter", "voiceassistant-prod-rate-limits");
+    let patches = filter["spec"]["configPatches"].as_array().expect("patches");
+    let limited: Vec<&str> = patches
+        .iter()
+        .filter_map(|patch| patch["match"]["routeConfiguration"]["vhost"]["route"]["name"].as_str())
+        .collect();
+    assert_eq!(limited.len(), 18);
+    assert!(limited.iter().all(|name| names.contains(name)), "{limited:?}");
+}

@@ -1,0 +1,3 @@
+module vadev.local/kubernetes-targets
+
+go 1.24.0

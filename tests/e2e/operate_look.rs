@@ -1,0 +1,209 @@
+//! Looking at the platform: status, logs, describe, exec, top, events.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Platform, eventually, text};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn restarts_are_counted_and_the_life_before_can_be_read() {
+    let platform = Platform::running();
+    let redis = || {
+        let status = platform.json(&["status", "-o", "json"]);
+        let components = status["components"].as_array().expect("components").clone();
+        let one = components
+            .into_iter()
+            .find(|one| one["name"] == "redis")
+            .expect("redis");
+        assert!(!one["age"].as_str().expect("age").is_empty(), "{one:#}");
+        one
+    };
+    let before = redis()["restarts"].as_u64().expect("restarts");
+    // The connection ends with the process that carried it.
+    let _cut = platform.run(&["exec", "redis", "--", "sh", "-c", "kill -TERM 1"]);
+    eventually("one restart more, and ready again", || {
+        let now = redis();
+        (now["restarts"].as_u64() == Some(before + 1) && now["ready"] == now["replicas"]).then_some(())
+    });
+    let previous = platform.succeed(&["logs", "redis", "--previous", "--tail", "20"]);
+    assert!(previous.contains("SIGTERM"), "{previous}");
+    let page = platform.json(&["describe", "redis", "-o", "json"]);
+    assert!(
+        page["pods"][0]["containers"][0]["lastEnd"].is_string(),
+        "{page:#}"
+    );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn logs_of_many_services_come_in_the_order_of_time() {
+    let platform = Platform::running();
+    let all = lines(&platform.succeed(&[
+        "logs",
+        "agent-engine",
+        "model-adapter",
+        "postgres",
+        "--tail",
+        "200",
+        "-o",
+        "json",
+    ]));
+    let names: std::collections::BTreeSet<&str> =
+        all.iter().filter_map(|line| line["service"].as_str()).collect();
+    assert!(
+        names.contains("agent-engine") && names.contains("postgres"),
+        "{names:?}"
+    );
+    let times: Vec<&str> = all.iter().filter_map(|line| line["time"].as_str()).collect();
+    let parsed: Vec<k8s_openapi::jiff::Timestamp> =
+        times.iter().map(|time| time.parse().expect("time")).collect();
+    assert!(parsed.is_sorted(), "lines are in the order of time");
+    let sidecar =
+        lines(&platform.succeed(&["logs", "agent-engine", "--sidecar", "--tail", "5", "-o", "json"]));
+    assert!(sidecar.iter().all(|line| line["container"] == "istio-proxy") && !sidecar.is_empty());
+    assert!(
+        platform
+            .succeed(&["logs", "agent-engine", "--since", "1s", "--tail", "0"])
+            .is_empty()
+    );
+    let wrong = platform.run(&["logs", "agent-engin"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("did you mean `agent-engine`?"));
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn followed_logs_go_on_in_pods_that_come() {
+    let platform = Platform::running();
+    let mut child = platform
+        .command(&["logs", "voice-engine", "-f", "--tail", "0", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("vadev starts");
+    let out = BufReader::new(child.stdout.take().expect("stdout"));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    platform.succeed(&["restart", "voice-engine"]);
+    let mut pods = std::collections::BTreeSet::new();
+    eventually("a line of the new pod", || {
+        while let Ok(line) = receiver.try_recv() {
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            if line["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("stand-in starts"))
+            {
+                pods.insert(line["pod"].to_string());
+            }
+        }
+        (!pods.is_empty()).then_some(())
+    });
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn one_page_describes_a_service() {
+    let platform = Platform::running();
+    let page = platform.json(&["describe", "agent-engine", "-o", "json"]);
+    assert_eq!(page["ready"], page["replicas"], "{page:#}");
+    assert_eq!(page["config"]["SERVICE_NAME"], "agent-engine");
+    assert!(page["secretKeys"].to_string().contains("REDIS_PASSWORD"));
+    assert!(
+        page["mesh"]["sidecars"].as_u64() >= Some(1) && page["mesh"]["mtls"] == "STRICT",
+        "{page:#}"
+    );
+    assert!(
+        page["mesh"]["objects"]
+            .to_string()
+            .contains("DestinationRule/agent-engine")
+    );
+    assert!(page["probes"].to_string().contains("/health"));
+    assert!(page.get("diagnosis").is_none());
+    let shown = platform.succeed(&["describe", "postgres"]);
+    assert!(shown.contains("Pods") && shown.contains("postgres-0"), "{shown}");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn exec_passes_input_output_and_exit_code_on() {
+    let platform = Platform::running();
+    let mut child = platform
+        .command(&["exec", "redis", "--", "sh", "-c", "cat; echo oops >&2; exit 7"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("vadev starts");
+    let payload: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let mut stdin = child.stdin.take().expect("stdin");
+    let sent = payload.clone();
+    std::thread::spawn(move || stdin.write_all(&sent));
+    let output = child.wait_with_output().expect("output");
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    assert!(
+        output.stdout == payload,
+        "every byte came back: {} of {}",
+        output.stdout.len(),
+        payload.len()
+    );
+    assert!(text(&output.stderr).contains("oops"));
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn top_works_with_and_without_metrics_server() {
+    let platform = Platform::running();
+    let top = eventually("figures of postgres", || {
+        let top = platform.json(&["top", "-o", "json"]);
+        let usage = top["usage"].as_array().expect("usage").clone();
+        usage
+            .into_iter()
+            .find(|one| one["name"] == "postgres-0" && one["memoryBytes"].as_u64() > Some(1_000_000))
+    });
+    assert!(
+        top["memoryLimitBytes"].as_u64() > top["memoryBytes"].as_u64(),
+        "{top:#}"
+    );
+    let nodes = platform.json(&["top", "nodes", "-o", "json"]);
+    assert!(
+        nodes["usage"][0]["memoryBytes"].as_u64() > Some(100_000_000),
+        "{nodes:#}"
+    );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn events_are_newest_first() {
+    let platform = Platform::running();
+    platform.succeed(&["restart", "multimodal-engine"]);
+    let events = platform.json(&["events", "multimodal-engine", "-o", "json"]);
+    let events = events.as_array().expect("events");
+    assert!(
+        events
+            .iter()
+            .any(|event| event["reason"] == "Started" || event["reason"] == "Created"),
+        "{events:#?}"
+    );
+    let times: Vec<k8s_openapi::jiff::Timestamp> = events
+        .iter()
+        .map(|event| event["time"].as_str().expect("time").parse().expect("time"))
+        .collect();
+    assert!(times.is_sorted_by(|a, b| a >= b));
+}
