@@ -23,6 +23,7 @@ fn stack() -> Stack {
         metrics: false,
         left_out: vec![],
         figures: vec![],
+        rolling: crate::catalog::service::Amount::default(),
         partial: false,
     }
 }

@@ -15,6 +15,10 @@ pub const KUBERNETES: Amount = Amount {
     memory: Bytes::mib(1024),
 };
 
+/// So many pods more than those of the stack have room in a fitted profile: two services may be replaced side by side, and a
+/// third one waits until the first is done.
+pub const ROLLING: u32 = 2;
+
 /// Host memory is counted in these steps, because a kernel update moves it by a little and sizes are not to follow.
 const MEMORY_STEP_MIB: u64 = 256;
 
@@ -110,6 +114,9 @@ impl Capacity {
                 service.replicas,
                 service.resources.requests,
             );
+        }
+        if stack.rolling != Amount::default() {
+            add("rolling update", ROLLING, stack.rolling);
         }
         let needed = Amount {
             cpu: rows.iter().map(|row| row.requests.cpu).sum(),

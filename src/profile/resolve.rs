@@ -71,6 +71,7 @@ fn resolve_alone(
         metrics: profile.metrics && !selection.is_partial(),
         left_out: choice.left_out.clone(),
         figures: Vec::new(),
+        rolling: crate::catalog::service::Amount::default(),
         partial: selection.is_partial(),
     };
     let with_mesh = profile.mesh && !selection.skip_istio;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::capacity::{KUBERNETES, budget};
+use super::capacity::{KUBERNETES, ROLLING, budget};
 use super::profile::{Override, Profile, Sizing};
 use super::selection::Selection;
 use super::size::{Shares, Wish, heap_mib, replaced, requests, shares, system_memory_limit, wish};
 use super::stack::{Figure, Mesh, SizedService, Stack, WorkloadSize};
 use crate::catalog::infrastructure::Workload;
 use crate::catalog::service::{Amount, Resources};
-use crate::catalog::{MeshEntry, MeshPart};
+use crate::catalog::{Bytes, MeshEntry, MeshPart, MilliCpu};
 
 /// How a stack is sized.
 pub struct Scale<'a> {
@@ -61,6 +61,29 @@ impl<'a> Scale<'a> {
             figures.service(service, self.overridden(&service.service.name));
         }
         stack.figures = figures.list;
+        stack.rolling = self.rolling(stack);
+    }
+
+    /// What one pod more of the largest service requests. A rolling update starts the new pod before the old one goes.
+    fn rolling(&self, stack: &Stack) -> Amount {
+        if self.sizing == Sizing::Production {
+            return Amount::default();
+        }
+        let requests = || stack.services.iter().map(|sized| sized.resources.requests);
+        let sidecar = stack
+            .mesh
+            .as_ref()
+            .map_or_else(Amount::default, |mesh| mesh.sidecar.requests);
+        match (
+            requests().map(|one| one.cpu).max(),
+            requests().map(|one| one.memory).max(),
+        ) {
+            (Some(cpu), Some(memory)) => Amount {
+                cpu: MilliCpu(cpu.0 + sidecar.cpu.0),
+                memory: Bytes(memory.0 + sidecar.memory.0),
+            },
+            _ => Amount::default(),
+        }
     }
 
     fn overridden(&self, name: &str) -> &Override {
@@ -77,7 +100,7 @@ impl<'a> Scale<'a> {
 
     fn wishes(&self, stack: &Stack, mesh: Option<&MeshEntry>) -> Vec<Wish> {
         let mut wishes = Vec::new();
-        let mut pods = 0;
+        let (mut pods, mut largest) = (0, None::<Wish>);
         for system in stack.infrastructure.iter().map(|system| &system.infrastructure) {
             for workload in &system.workloads {
                 let replicas = self.replicas(&workload.name, workload.replicas);
@@ -88,13 +111,23 @@ impl<'a> Scale<'a> {
         }
         for sized in &stack.services {
             let change = self.overridden(&sized.service.name).resources;
-            wishes.push(wish(
+            let one = wish(
                 sized.service.floor,
                 sized.service.resources,
                 change,
                 sized.replicas,
-            ));
+            );
+            largest = Some(largest.map_or(one, |so_far| so_far.larger(one)));
+            wishes.push(one);
             pods += sized.replicas;
+        }
+        // As in `rolling`: room for the pods that a rolling update adds, with their sidecars.
+        if let Some(largest) = largest {
+            wishes.push(Wish {
+                times: ROLLING,
+                ..largest
+            });
+            pods += ROLLING;
         }
         if let Some(entry) = mesh {
             for (part, times) in [(entry.pilot, 1), (entry.gateway, 1), (entry.sidecar, pods)] {

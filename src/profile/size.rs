@@ -8,7 +8,9 @@
 //!    and heaps grow into it. The limits of services and of the mesh stay: they cap, they do not reserve.
 //! 3. CPU limits stay: throttling would only make starts slow.
 //! 4. A heap is a share of the memory limit, with a floor of its own.
-//! 5. One replica. 6. Volumes at their floor: a claim's size can't be lowered later.
+//! 5. One replica, and room for two pods more of the largest service ([`super::capacity::ROLLING`]): a rolling update starts the
+//!    new pod before the old one goes.
+//! 6. Volumes at their floor: a claim's size can't be lowered later.
 
 use super::profile::ResourceOverride;
 use crate::catalog::service::{Amount, Resources};
@@ -35,6 +37,21 @@ pub struct Wish {
     pub production: Amount,
     /// Replicas.
     pub times: u32,
+}
+
+impl Wish {
+    /// The larger figures of both.
+    pub fn larger(self, other: Self) -> Self {
+        let larger = |one: Amount, other: Amount| Amount {
+            cpu: one.cpu.max(other.cpu),
+            memory: one.memory.max(other.memory),
+        };
+        Self {
+            floor: larger(self.floor, other.floor),
+            production: larger(self.production, other.production),
+            ..self
+        }
+    }
 }
 
 /// The largest shares that keep the sum of all requests within the budget.

@@ -36,6 +36,8 @@ pub struct Stack {
     pub left_out: Vec<LeftOut>,
     /// Every figure that differs from production, with the rule it came from.
     pub figures: Vec<Figure>,
+    /// What a pod more of the largest service requests, its sidecar included; zero in production sizing, where nodes have room.
+    pub rolling: Amount,
     /// Whether the stack is a part of the profile (`up SERVICE…`, `--only`, `--skip-…`): what it lacks is then not pruned.
     pub partial: bool,
 }
