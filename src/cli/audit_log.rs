@@ -47,7 +47,9 @@ enum LineFormat {
 
 impl Run for AuditLog {
     fn run(self, context: &Context) -> Result<(), Failure> {
+        let platform = context.running()?;
         let query = AuditQuery {
+            own: platform.options.place.existing().is_none(),
             user: self.user,
             verb: self.verb,
             resource: self.resource,
@@ -57,7 +59,7 @@ impl Run for AuditLog {
         let palette = context.stdout_palette();
         let format = self.output;
         context.block_on(async {
-            let site = context.site().await?;
+            let site = context.site_of(&platform).await?;
             audit_log(&site, &query, |line| {
                 context.print(&text(&line, format, palette)?)
             })

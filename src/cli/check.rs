@@ -78,10 +78,7 @@ impl Run for Check {
         })?;
         let palette = context.stdout_palette();
         context.print(&of.output.output.text(&found, |_| text(&found, palette))?)?;
-        let broken = found
-            .iter()
-            .filter(|one| one.called && one.tried && !one.ok)
-            .count();
+        let broken = found.iter().filter(|one| one.is_broken()).count();
         if broken == 0 {
             return Ok(());
         }

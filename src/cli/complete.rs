@@ -1,5 +1,5 @@
-//! Names that a shell completes: services, systems, groups and profiles. They are read from names of embedded files, not
-//! from their content, because a completion has ten milliseconds.
+//! Names that a shell completes: services, systems, groups and profiles. They are read from names of embedded files, and from
+//! single lines of them, not by parsing, because a completion has ten milliseconds.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,11 +18,25 @@ pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
     beginning(typed, stems(embedded_files(), "/services/"))
 }
 
-/// Services and systems beginning with what was typed: what verbs that operate know by name.
+/// Services, systems and the systems' parts beginning with what was typed: what verbs that operate know by name.
 pub fn workloads(typed: &OsStr) -> Vec<CompletionCandidate> {
     let mut names = stems(embedded_files(), "/services/");
     names.extend(stems(embedded_files(), "/infrastructure/"));
+    let systems = embedded_files().into_iter();
+    let systems = systems.filter(|(name, _)| name.contains("/infrastructure/"));
+    names.extend(systems.flat_map(|(_, text)| parts(&text)));
+    names.sort();
+    names.dedup();
     beginning(typed, names)
+}
+
+/// The names of a system's workloads, from the lines that give them: parsing the file would take too long here.
+fn parts(text: &str) -> Vec<String> {
+    let lines = text.lines().skip_while(|line| *line != "workloads:").skip(1);
+    let inside = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
+    inside
+        .filter_map(|line| Some(line.strip_prefix("  - name: ")?.trim().to_owned()))
+        .collect()
 }
 
 /// Services, systems and groups beginning with what was typed.
@@ -83,8 +97,30 @@ mod tests {
     fn completes_what_the_catalog_has() {
         assert_eq!(names(&services(OsStr::new("agent"))), ["agent-engine"]);
         assert_eq!(services(OsStr::new("")).len(), 14);
-        assert_eq!(names(&workloads(OsStr::new("postg"))), ["postgres"]);
+        assert_eq!(
+            names(&workloads(OsStr::new("postg"))),
+            ["postgres", "postgres-exporter"]
+        );
+        assert_eq!(
+            names(&workloads(OsStr::new("minio"))),
+            ["minio", "minio-standalone"]
+        );
         assert_eq!(names(&components(OsStr::new("mes"))), ["messaging"]);
         assert!(names(&profiles(OsStr::new(""))).contains(&"dev"));
+    }
+
+    #[test]
+    fn the_parts_are_those_of_the_catalog() {
+        let catalog = crate::catalog::load(&embedded_files()).unwrap();
+        let mut parsed: Vec<&str> = Vec::new();
+        for system in catalog.infrastructure.values() {
+            parsed.extend(system.workloads.iter().map(|workload| workload.name.as_str()));
+        }
+        parsed.sort_unstable();
+        let systems = embedded_files().into_iter();
+        let systems = systems.filter(|(name, _)| name.contains("/infrastructure/"));
+        let mut read: Vec<String> = systems.flat_map(|(_, text)| parts(&text)).collect();
+        read.sort_unstable();
+        assert_eq!(read, parsed);
     }
 }

@@ -3,16 +3,15 @@ use std::collections::BTreeMap;
 use clap::ArgAction;
 use clap_complete::engine::ArgValueCompleter;
 
+use super::changed::{changes_of, changes_table};
 use super::output::{Format, OutputArgs};
 use super::overrides::{Edit, Edited};
 use super::restart::{Waiting, table};
 use super::{Context, Run, complete};
-use crate::engine::{ComponentOptions, apply_component};
+use crate::engine::{self, ComponentOptions, apply_component};
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::changes::{Change, Changes, Of, Value};
 use crate::operate::{OperateError, Site, configure, rollout, terminal};
-use crate::report::text::{age, truncate};
-use crate::report::{Palette, Table};
 
 /// Look at and change the configuration of a service; changes land in vadev.yaml and are rolled out
 #[derive(Debug, clap::Args)]
@@ -160,12 +159,13 @@ fn show(context: &Context, get: &Get) -> Result<(), Failure> {
     context.print(&get.named.output.output.text(&config, |_| lines())?)
 }
 
-/// Changes values: in the workspace file, in the cluster, in the pods. `undoes` is the change that is taken back.
+/// Changes values: in the workspace file, in the cluster, in the pods. `values` is what the workspace file is to say, and
+/// `undoes` the change that is taken back.
 fn change(
     context: &Context,
     name: &str,
     values: &BTreeMap<String, Option<String>>,
-    undoes: Option<u32>,
+    undoes: Option<&Change>,
     waiting: Waiting,
     format: Format,
 ) -> Result<(), Failure> {
@@ -176,6 +176,9 @@ fn change(
         .collect();
     let edited = Edited::new(context, name, &edits)?;
     let platform = edited.platform(context)?;
+    let own = platform.options.place.existing().is_none();
+    let rendered = engine::rendered_config(&platform, &edited.service(name)?);
+    let values = &in_cluster(values, &rendered, undoes.filter(|_| !own));
     let done = context.block_on(async {
         let what = format!("Configure {name}");
         let site = context.site_of_to(&platform, &what).await?;
@@ -194,23 +197,41 @@ fn change(
         let changed: BTreeMap<_, _> = changed.collect();
         let state = &platform.options.state;
         // Written down first: a change that was interrupted can be taken back too.
-        Changes::open(state, name, &site.cluster.id().uid)?.add(Of::Config, changed, undoes)?;
+        Changes::open(state, name, &site.cluster.id().uid)?.add(
+            Of::Config,
+            changed,
+            undoes.map(|change| change.number),
+        )?;
         edited.write()?;
         let options = ComponentOptions {
             keep_replicas: true,
             ..ComponentOptions::default()
         };
-        if platform.options.place.existing().is_some() {
+        if own {
+            apply_component(&platform, &site.cluster, name, &options).await?;
+        } else {
             configure::put_config(&site, &workload, values).await?;
             rollout::mark_restart(&site, &workload).await?;
-        } else {
-            apply_component(&platform, &site.cluster, name, &options).await?;
         }
         finish(&site, name, values, waiting).await
     })?;
     let done = [done];
     let palette = context.stdout_palette();
     context.print(&format.text(&done, |_| table(&done, palette))?)
+}
+
+/// What the cluster is to have of these values; a key with `None` goes. What the workspace file does not say, the catalog does:
+/// `rendered` is both together. A cluster that vadev did not make may have had something else, which an undo gives back.
+fn in_cluster(
+    values: &BTreeMap<String, Option<String>>,
+    rendered: &BTreeMap<String, String>,
+    undoes: Option<&Change>,
+) -> BTreeMap<String, Option<String>> {
+    let value = |key: &String| match undoes {
+        Some(change) => change.values.get(key).and_then(|value| value.before.clone()),
+        None => rendered.get(key).cloned(),
+    };
+    values.keys().map(|key| (key.clone(), value(key))).collect()
 }
 
 async fn finish(
@@ -289,13 +310,6 @@ fn edited(context: &Context, name: &str) -> Result<BTreeMap<String, Option<Strin
     Ok(changes)
 }
 
-/// What was changed of a service in the cluster that is meant.
-pub fn changes_of(context: &Context, name: &str) -> Result<Changes, Failure> {
-    let platform = context.running()?;
-    let uid = context.block_on(async { Ok(context.site_of(&platform).await?.cluster.id().uid.clone()) })?;
-    Ok(Changes::open(&platform.options.state, name, &uid)?)
-}
-
 fn history(context: &Context, named: &Named) -> Result<(), Failure> {
     let changes = changes_of(context, &named.service)?;
     let all: Vec<&Change> = changes.newest_first(Of::Config).collect();
@@ -306,38 +320,6 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
             .output
             .text(&all, |_| changes_table(&all, palette, true))?,
     )
-}
-
-/// Changes as a table; values only where they are no secrets.
-pub fn changes_table(all: &[&Change], palette: Palette, values: bool) -> String {
-    if all.is_empty() {
-        return "nothing was changed\n".to_owned();
-    }
-    let now = k8s_openapi::jiff::Timestamp::now();
-    let mut table = Table::new(["number", "age", "key", "before", "after", ""]);
-    for change in all {
-        for (key, value) in &change.values {
-            let show = |value: &Option<String>| match value {
-                None => "–".to_owned(),
-                Some(text) if values => truncate(text, 40),
-                Some(_) => "(kept)".to_owned(),
-            };
-            let word = match (change.undone, change.undo) {
-                (true, _) => "undone",
-                (_, true) => "undo",
-                _ => "",
-            };
-            table.row([
-                change.number.to_string(),
-                age(now.as_second() - change.time.as_second()),
-                key.clone(),
-                show(&value.before),
-                show(&value.after),
-                palette.dim(word),
-            ]);
-        }
-    }
-    table.render(palette)
 }
 
 fn undo(context: &Context, of: &Changing, format: Format) -> Result<(), Failure> {
@@ -352,7 +334,7 @@ fn undo(context: &Context, of: &Changing, format: Format) -> Result<(), Failure>
         .iter()
         .map(|(key, value)| (key.clone(), value.workspace.clone()))
         .collect();
-    change(context, name, &values, Some(last.number), of.waiting, format)
+    change(context, name, &values, Some(last), of.waiting, format)
 }
 
 #[cfg(test)]
@@ -364,5 +346,41 @@ mod tests {
         assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert_eq!(pair("A="), Ok(("A".into(), String::new())));
         assert!(pair("A").is_err() && pair("=x").is_err() && pair("A B=x").is_err());
+    }
+
+    #[test]
+    fn what_goes_from_the_workspace_goes_back_to_what_was() {
+        let text = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let unset = BTreeMap::from([("LEVEL".to_owned(), None), ("NEW".to_owned(), None)]);
+        let rendered = text(&[("LEVEL", "info")]);
+        let cluster = in_cluster(&unset, &rendered, None);
+        assert_eq!(
+            cluster["LEVEL"].as_deref(),
+            Some("info"),
+            "the catalog's, and no gap"
+        );
+        assert_eq!(cluster["NEW"], None);
+        let level = Value {
+            before: Some("warn".to_owned()),
+            after: Some("debug".to_owned()),
+            workspace: None,
+        };
+        let change = Change {
+            number: 1,
+            time: k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+            cluster: "uid".to_owned(),
+            of: Of::Config,
+            values: BTreeMap::from([("LEVEL".to_owned(), level)]),
+            undone: false,
+            undo: false,
+        };
+        let cluster = in_cluster(&unset, &rendered, Some(&change));
+        assert_eq!(cluster["LEVEL"].as_deref(), Some("warn"), "what production had");
+        assert_eq!(cluster["NEW"], None);
     }
 }

@@ -3,7 +3,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::output::OutputArgs;
 use super::{Context, Run, complete};
 use crate::failure::Failure;
-use crate::operate::describe::{Description, describe};
+use crate::operate::describe::{Description, Part, describe};
 use crate::report::text::age;
 use crate::report::{Palette, Table};
 
@@ -93,18 +93,7 @@ fn text(page: &Description, palette: Palette) -> String {
     }
     out.push(section(palette, "Probes", &page.probes));
     out.push(section(palette, "Resources", &resources(&page.resources)));
-    let config: Vec<String> = page
-        .config
-        .iter()
-        .map(|(key, value)| format!("{key}={}", crate::report::text::truncate(value, 90)))
-        .collect();
-    out.push(section(palette, "Configuration", &config));
-    out.push(section(
-        palette,
-        "Secret keys (values are never shown)",
-        &page.secret_keys,
-    ));
-    out.push(section(palette, "Mesh", &mesh(page)));
+    out.extend(behind_rights(page, palette));
     out.push(format!("\n{}\n", palette.bold("Events, newest first")));
     if page.events.is_empty() {
         out.push("  none\n".to_owned());
@@ -134,6 +123,29 @@ fn text(page: &Description, palette: Palette) -> String {
         ));
     }
     out.concat()
+}
+
+/// The parts of the page that need a right of their own.
+fn behind_rights(page: &Description, palette: Palette) -> [String; 3] {
+    let config = page
+        .config
+        .iter()
+        .map(|(key, value)| format!("{key}={}", crate::report::text::truncate(value, 90)));
+    let part = |title: &str, part: Part, mut lines: Vec<String>| {
+        if page.unreadable.contains(&part) {
+            lines.push("(may not be read)".to_owned());
+        }
+        section(palette, title, &lines)
+    };
+    [
+        part("Configuration", Part::Config, config.collect()),
+        part(
+            "Secret keys (values are never shown)",
+            Part::Secret,
+            page.secret_keys.clone(),
+        ),
+        part("Mesh", Part::Mesh, mesh(page)),
+    ]
 }
 
 fn section(palette: Palette, title: &str, lines: &[String]) -> String {

@@ -7,6 +7,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::output::OutputArgs;
 use super::{Context, Run, complete};
 use crate::failure::Failure;
+use crate::operate::Steady;
 use crate::operate::events::{EventLine, events};
 use crate::report::{Palette, Table};
 
@@ -41,9 +42,13 @@ impl Run for Events {
             if !self.watch {
                 return Ok(());
             }
+            let mut steady = Steady::new(site.reporter.clone());
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let now = events(&site, &self.services, self.warnings).await?;
+                let now = events(&site, &self.services, self.warnings).await;
+                let Some(now) = steady.look(now)? else {
+                    continue;
+                };
                 for event in now.iter().rev().filter(|event| seen.insert(key(event))) {
                     let one = std::slice::from_ref(event);
                     context.print(&self.output.output.text(event, |_| rows(one, palette, false))?)?;

@@ -75,8 +75,8 @@ impl Run for Hpa {
                 Verb::List(_) => hpa::list(&site, None).await?,
                 Verb::Show(named) => {
                     let name = &named.service;
-                    site.workload(name).await?;
-                    let found = hpa::list(&site, Some(name)).await?;
+                    let workload = site.workload(name).await?;
+                    let found = hpa::list(&site, Some(workload.name())).await?;
                     if found.is_empty() {
                         let none = Plain::new(Family::Cluster, format!("{name} has no autoscaler"));
                         return Err(none

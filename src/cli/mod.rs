@@ -3,6 +3,7 @@
 //! Nothing here starts a runtime, a thread or a connection before a verb asks its [`Context`] for it, so that `--version`
 //! and completions answer at once.
 
+mod changed;
 mod complete;
 mod consent;
 mod context;

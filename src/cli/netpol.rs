@@ -50,7 +50,7 @@ fn text(found: &Reachability, palette: Palette) -> String {
         (0, _) => "there are no network policies: everybody may reach everybody\n".to_owned(),
         (count, Some(by)) => format!("{count} policies, enforced by {by}\n"),
         (count, None) => palette.yellow(&format!(
-            "{count} policies, and nothing enforces them: this cluster's network lets everything through\n"
+            "{count} policies, and whether anything enforces them is not known: no network runs here that vadev knows to do it\n"
         )),
     };
     let mut table = Table::new(["from", "to", "allowed", "called", "kept out by"]);

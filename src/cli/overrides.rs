@@ -5,9 +5,10 @@ use std::io::Write as _;
 use super::Context;
 use super::platform::Wanted;
 use super::workspace::Loaded;
-use crate::catalog::API_VERSION;
+use crate::catalog::{API_VERSION, Service};
 use crate::engine::Platform;
 use crate::failure::{Failure, Family, Plain};
+use crate::operate::OperateError;
 use crate::profile::Workspace;
 use crate::profile::edit::{self, EditError};
 use crate::profile::profile::Override;
@@ -77,6 +78,18 @@ impl Edited {
                 ..Wanted::default()
             },
         )
+    }
+
+    /// A service of the catalog with what the workspace will say of its configuration.
+    pub fn service(&self, name: &str) -> Result<Service, Failure> {
+        let known = &self.loaded.catalog.services;
+        let found = known.get(name);
+        let unknown = || OperateError::unknown(name, known.keys().cloned().collect());
+        let mut service = found.ok_or_else(unknown)?.clone();
+        if let Some(entry) = self.loaded.workspace.services.get(name) {
+            service.config.extend(entry.config.clone());
+        }
+        Ok(service)
     }
 
     /// Writes the file, whole or not at all.

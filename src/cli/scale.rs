@@ -48,7 +48,7 @@ impl Run for Scale {
             let site = context.site_to(&what).await?;
             let workload = site.workload(name).await?;
             rollout::refuse_paused(&workload)?;
-            for hpa in hpa::list(&site, Some(name)).await? {
+            for hpa in hpa::list(&site, Some(workload.name())).await? {
                 if let Some(word) = hpa::disagreement(&hpa, self.replicas) {
                     site.reporter.warn(word, None);
                 }

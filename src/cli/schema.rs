@@ -1,10 +1,19 @@
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
 use schemars::{Schema as JsonSchema, schema_for};
 
 use super::{Context, Run, output};
 use crate::catalog::{Infrastructure, MeshEntry, Service};
+use crate::cluster::Finding;
 use crate::engine::compose::{ComposeReport, ContainerStatus};
 use crate::engine::{DownReport, MeshReport, PauseReport, StatusReport, Token, UpReport, VerifyReport};
 use crate::failure::Failure;
+use crate::operate::mesh::{connectivity, proxy, status};
+use crate::operate::{
+    audit, changes, configure, dashboards, describe, events, hpa, logs, netpol, query, revisions, rollout,
+    tls, top,
+};
 use crate::profile::{Profile, Workspace};
 use crate::promote::Environment;
 use crate::supply::{ListRow, doctor};
@@ -53,8 +62,8 @@ impl Kind {
     }
 }
 
-/// Verbs whose JSON is a promise.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+/// Verbs whose JSON is a promise. Those that follow something print one such document a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Printed {
     Up,
     Status,
@@ -68,24 +77,80 @@ enum Printed {
     SupplyList,
     ComposeUp,
     ComposePs,
+    Logs,
+    Describe,
+    Top,
+    Events,
+    Analyze,
+    ProxyConfig,
+    ProxyStatus,
+    CheckConnectivity,
+    AuditLog,
+    Dashboard,
+    ConfigGet,
+    ConfigSet,
+    ConfigHistory,
+    SecretList,
+    SecretSet,
+    SecretHistory,
+    Restart,
+    Upgrade,
+    Scale,
+    RolloutStatus,
+    RolloutHistory,
+    HpaList,
+    HpaSet,
+    TlsShow,
+    NetpolShow,
+    Query,
 }
 
 impl Printed {
     fn schema(self) -> JsonSchema {
         match self {
-            Self::Up => schema_for!(UpReport),
-            Self::Status => schema_for!(StatusReport),
-            Self::Verify => schema_for!(VerifyReport),
-            Self::VerifyMesh => schema_for!(MeshReport),
-            Self::Token => schema_for!(Token),
-            Self::Down => schema_for!(DownReport),
-            Self::Pause | Self::Resume => schema_for!(PauseReport),
-            Self::Doctor => schema_for!(doctor::Report),
-            Self::SupplyList => schema_for!(Vec<ListRow>),
-            Self::ComposeUp => schema_for!(ComposeReport),
-            Self::ComposePs => schema_for!(Vec<ContainerStatus>),
+            Self::Up => of::<UpReport>(),
+            Self::Status => of::<StatusReport>(),
+            Self::Verify => of::<VerifyReport>(),
+            Self::VerifyMesh => of::<MeshReport>(),
+            Self::Token => of::<Token>(),
+            Self::Down => of::<DownReport>(),
+            Self::Pause | Self::Resume => of::<PauseReport>(),
+            Self::Doctor => of::<doctor::Report>(),
+            Self::SupplyList => of::<Vec<ListRow>>(),
+            Self::ComposeUp => of::<ComposeReport>(),
+            Self::ComposePs => of::<Vec<ContainerStatus>>(),
+            Self::Logs => of::<logs::LogLine>(),
+            Self::Describe => of::<describe::Description>(),
+            Self::Top => of::<top::Top>(),
+            Self::Events => of::<Vec<events::EventLine>>(),
+            Self::Analyze => of::<Vec<Finding>>(),
+            Self::ProxyConfig => of::<Vec<proxy::Entry>>(),
+            Self::ProxyStatus => of::<Vec<status::Proxy>>(),
+            Self::CheckConnectivity => of::<Vec<connectivity::Reach>>(),
+            Self::AuditLog => of::<audit::AuditLine>(),
+            Self::Dashboard => of::<Vec<dashboards::Opened>>(),
+            Self::ConfigGet => of::<BTreeMap<String, String>>(),
+            Self::ConfigHistory | Self::SecretHistory => of::<Vec<changes::Change>>(),
+            Self::SecretList => of::<Vec<configure::SecretKeys>>(),
+            Self::ConfigSet
+            | Self::SecretSet
+            | Self::Restart
+            | Self::Upgrade
+            | Self::Scale
+            | Self::RolloutStatus => of::<Vec<rollout::Rollout>>(),
+            Self::RolloutHistory => of::<Vec<revisions::Revision>>(),
+            Self::HpaList | Self::HpaSet => of::<Vec<hpa::Hpa>>(),
+            Self::TlsShow => of::<tls::Served>(),
+            Self::NetpolShow => of::<netpol::Reachability>(),
+            Self::Query => of::<query::Answer>(),
         }
     }
+}
+
+/// The schema of what is written: a field that is left out when it is empty is not required.
+fn of<T: schemars::JsonSchema>() -> JsonSchema {
+    let settings = SchemaSettings::default().for_serialize();
+    settings.into_generator().into_root_schema_for::<T>()
 }
 
 impl Run for Schema {
@@ -107,4 +172,25 @@ fn all() -> serde_json::Value {
         "title": "A file of vadev",
         "oneOf": kinds.iter().map(|kind| kind.schema()).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_printed_document_has_a_schema_with_fields() {
+        for verb in <Printed as clap::ValueEnum>::value_variants() {
+            let schema = verb.schema();
+            let text = serde_json::to_string(&schema).unwrap();
+            let fields = text.contains("\"properties\"");
+            assert!(fields || *verb == Printed::ConfigGet, "{verb:?}: {text}");
+        }
+        let hpa = of::<hpa::Hpa>();
+        let required = hpa.as_value()["required"].to_string();
+        assert!(
+            required.contains("\"min\"") && !required.contains("trouble"),
+            "{required}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::config::{changes_of, changes_table};
+use super::changed::{changes_of, changes_table};
 use super::output::{Format, OutputArgs};
 use super::restart::{Waiting, table};
 use super::{Context, Run, complete};

@@ -7,6 +7,7 @@ use super::{Context, Run};
 use crate::engine::{self, StatusReport};
 use crate::failure::Failure;
 use crate::k8s::{Scope, View};
+use crate::operate::Steady;
 use crate::report::{Palette, Table};
 
 /// Show what is deployed: ready or not, version, where each image came from, restarts, address
@@ -29,15 +30,29 @@ pub struct Status {
 /// How long a cluster that runs may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// How soon a cluster that did not answer is asked again.
+const AGAIN: Duration = Duration::from_secs(2);
+
 impl Run for Status {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
         context.block_on(async {
             let cluster = platform.reach(ANSWER).await?;
-            let view = self.watch.then(|| View::open(&cluster, &Scope::Cluster));
+            let namespaces = &platform.stack().namespaces;
+            let scope = Scope::Namespaces(vec![namespaces.apps.clone(), namespaces.infra.clone()]);
+            let view = self.watch.then(|| View::open(&cluster, &scope));
             let mut pulse = view.as_ref().map(View::pulse);
+            let mut steady = Steady::new(context.reporter());
+            let mut seen = false;
             loop {
-                let report = engine::status(&platform, &cluster).await?;
+                let report = engine::status(&platform, &cluster).await;
+                // The first look says whether there is anything to watch.
+                let found = if seen { steady.look(report)? } else { Some(report?) };
+                let Some(report) = found else {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                };
+                seen = true;
                 let palette = context.stdout_palette();
                 if self.watch && palette != Palette::new(false) {
                     // Home and clear: a terminal shows one picture that changes.

@@ -41,7 +41,7 @@ struct Create {
     /// A file with its private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The hosts it has to be for
+    /// The hosts it has to be for; default: those of the gateway for a certificate of yours
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     #[command(flatten)]
@@ -111,6 +111,11 @@ async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Ser
         })
     };
     let (chain, key) = (read(cert)?, read(key)?);
+    let hosts = if create.hosts.is_empty() {
+        tls::gateway_hosts(site).await?
+    } else {
+        create.hosts.clone()
+    };
     serve(
         platform,
         site,
@@ -118,7 +123,7 @@ async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Ser
             chain: &chain,
             key: &key,
         },
-        &create.hosts,
+        &hosts,
         false,
     )
     .await

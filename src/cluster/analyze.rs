@@ -10,7 +10,7 @@ use crate::k8s::Target;
 use crate::supply::process::Command;
 
 /// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// `Error`, `Warning` or `Info`.

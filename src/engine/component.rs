@@ -1,11 +1,14 @@
 //! One component brought to what the workspace says, without looking at the others: for verbs that change one.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::images;
 use super::platform::Platform;
 use super::secrets;
 use super::tokens::{TokenKey, mesh_setting};
+use crate::catalog::Service;
 use crate::failure::{Failure, Family, Plain};
 use crate::image;
 use crate::k8s::{self, Applied, ApplyOptions, Cluster, KindInfo, ObjectRef};
@@ -83,6 +86,16 @@ async fn rendered(
     let mut objects = render::objects(stack, &setting);
     objects.retain(|object| object.component() == name);
     Ok(objects)
+}
+
+/// What the config map of a service holds as `up` would render it; `else_by` describes one that the stack has not.
+pub fn rendered_config(platform: &Platform, else_by: &Service) -> BTreeMap<String, String> {
+    let stack = platform.stack();
+    let sized = stack
+        .services
+        .iter()
+        .find(|sized| sized.service.name == else_by.name);
+    render::service::config_of(stack, sized.map_or(else_by, |sized| &sized.service))
 }
 
 async fn bring(platform: &Platform, images: &images::Images, name: &str) -> Result<(), Failure> {

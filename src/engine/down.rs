@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::platform::Platform;
 use crate::cluster::{Mesh, in_user_file, remove_from_user_file};
 use crate::failure::Failure;
-use crate::k8s::{self, ObjectRef};
+use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::render::ObjectId;
-use crate::render::object::WORKSPACE;
+use crate::render::object::{MANAGED_BY, SET_BY, WORKSPACE};
 
 /// How much goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -97,6 +98,7 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
                     goes.push("the volumes of the databases with all their data".to_owned());
                 }
                 let objects = objects(platform, options).await?;
+                goes.extend(strangers(platform, &objects).await?);
                 goes.extend(objects.iter().map(ToString::to_string));
             }
         }
@@ -201,10 +203,118 @@ async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<Object
             _ => true,
         }
     };
-    Ok(snapshot
+    let ours: Vec<&ObjectRef> = snapshot.iter().map(|(id, _)| id).filter(goes).collect();
+    let mut objects: Vec<ObjectId> = ours.iter().copied().map(ObjectId::from).collect();
+    objects.extend(autoscalers(&cluster, &ours).await?.iter().map(ObjectId::from));
+    Ok(objects)
+}
+
+/// Kinds of which somebody would miss an object: what runs, how it is reached, and what it keeps.
+const MISSED: [&str; 7] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "CronJob",
+    "Service",
+    "PersistentVolumeClaim",
+];
+
+/// A line for each namespace that goes and takes others' objects with it.
+async fn strangers(platform: &Platform, goes: &[ObjectId]) -> Result<Vec<String>, Failure> {
+    let going = goes.iter().filter(|id| id.kind == "Namespace");
+    let namespaces: Vec<&str> = going.map(|id| id.name.as_str()).collect();
+    let kinds: Vec<KindInfo> = k8s::BUILT_IN
         .iter()
+        .filter(|kind| MISSED.contains(&kind.kind))
+        .copied()
+        .collect();
+    let cluster = platform.connect(PATIENCE).await?;
+    let found = k8s::observe_in(&cluster, &namespaces, "", &kinds).await?;
+    let stack = platform.stack();
+    let systems = stack
+        .infrastructure
+        .iter()
+        .flat_map(|system| &system.infrastructure.workloads);
+    let stores: Vec<&str> = systems.map(|workload| workload.name.as_str()).collect();
+    let others: Vec<&ObjectRef> = found
+        .iter()
+        .filter(|(_, value)| is_strange(value, &stack.workspace, &stores))
         .map(|(id, _)| id)
-        .filter(goes)
-        .map(ObjectId::from)
-        .collect())
+        .collect();
+    let line = |namespace: &&str| {
+        let here = |id: &&&ObjectRef| id.namespace.as_deref() == Some(*namespace);
+        let names: Vec<String> = others
+            .iter()
+            .filter(here)
+            .map(|id| format!("{}/{}", id.kind, id.name))
+            .collect();
+        let first = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let more = if names.len() > 5 { ", …" } else { "" };
+        (!names.is_empty()).then(|| {
+            format!(
+                "with the namespace {namespace}, {} objects that this workspace did not make: {first}{more}",
+                names.len()
+            )
+        })
+    };
+    Ok(namespaces.iter().filter_map(line).collect())
+}
+
+/// Whether an object is neither the workspace's nor made by a controller out of one that is looked at itself. The claims of
+/// its stores have no label but their store's.
+fn is_strange(object: &Value, workspace: &str, stores: &[&str]) -> bool {
+    let metadata = &object["metadata"];
+    let labels = &metadata["labels"];
+    let ours = labels[MANAGED_BY] == "vadev" && labels[WORKSPACE] == workspace;
+    let claim = object["kind"] == "PersistentVolumeClaim"
+        && labels["app"].as_str().is_some_and(|app| stores.contains(&app));
+    !ours && !claim && metadata["ownerReferences"].as_array().is_none_or(Vec::is_empty)
+}
+
+/// Autoscalers that `hpa set` made for workloads that go: `up` has to leave them alone, so they do not carry its labels.
+async fn autoscalers(cluster: &Cluster, goes: &[&ObjectRef]) -> Result<Vec<ObjectRef>, Failure> {
+    let kinds: Vec<KindInfo> = KindInfo::find("autoscaling/v2", "HorizontalPodAutoscaler")
+        .copied()
+        .into_iter()
+        .collect();
+    let mut namespaces: Vec<&str> = goes.iter().filter_map(|id| id.namespace.as_deref()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let found = k8s::observe_in(cluster, &namespaces, &format!("{SET_BY}=hpa"), &kinds).await?;
+    let scales = |id: &ObjectRef, value: &Value| {
+        let target = &value["spec"]["scaleTargetRef"];
+        goes.iter().any(|other| {
+            other.namespace == id.namespace
+                && target["kind"] == other.kind.as_str()
+                && target["name"] == other.name.as_str()
+        })
+    };
+    let gone = found.iter().filter(|(id, value)| scales(id, value));
+    Ok(gone.map(|(id, _)| id.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn strangers_are_neither_ours_nor_made_by_a_controller() {
+        let strange = |kind: &str, labels: Value, owners: Value| {
+            let metadata = json!({"labels": labels, "ownerReferences": owners});
+            is_strange(
+                &json!({"kind": kind, "metadata": metadata}),
+                "shop",
+                &["postgres"],
+            )
+        };
+        let of = |workspace: &str| json!({MANAGED_BY: "vadev", WORKSPACE: workspace});
+        assert!(!strange("Service", of("shop"), Value::Null));
+        assert!(strange("Service", of("other"), Value::Null));
+        assert!(strange("Job", Value::Null, Value::Null));
+        assert!(!strange("Job", Value::Null, json!([{"kind": "CronJob"}])));
+        let claim = |app: &str| strange("PersistentVolumeClaim", json!({"app": app}), Value::Null);
+        assert!(claim("wiki") && !claim("postgres"));
+    }
 }

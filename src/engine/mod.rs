@@ -36,7 +36,7 @@ mod up;
 mod verify;
 
 pub use analyze::analyze;
-pub use component::{ComponentOptions, apply_component};
+pub use component::{ComponentOptions, apply_component, rendered_config};
 pub use down::{DownOptions, DownReport, Extent, down, extent};
 pub use journal::{Entry, Journal};
 pub use load::{Loaded, load};

@@ -8,7 +8,8 @@ use super::platform::Platform;
 use crate::failure::Failure;
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::profile::stack::LeftOut;
-use crate::render::object::{COMPONENT, ORIGIN, PROFILE, WORKSPACE};
+use crate::render::metrics;
+use crate::render::object::{COMPONENT, ORIGIN, PROFILE, PROMOTED_COMPONENT, WORKSPACE};
 use crate::report::text;
 
 /// The platform at a moment.
@@ -71,19 +72,29 @@ impl StatusReport {
     }
 }
 
-/// Reads the state of every workload of vadev's.
+/// Reads the state of every workload in the platform's namespaces, whoever made it: what was promoted carries no label of this
+/// workspace's. In a cluster of its own, vadev has parts in the cluster's namespace too.
 pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusReport, Failure> {
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let workload_kinds: Vec<KindInfo> = kinds(&["Deployment", "StatefulSet"]);
-    let (workloads, pods, version) = tokio::join!(
-        k8s::observe_kinds(cluster, &selector, &workload_kinds),
-        k8s::observe_kinds(cluster, "app", k8s::PODS),
+    let namespaces = &platform.stack().namespaces;
+    let ours = [namespaces.apps.as_str(), namespaces.infra.as_str()];
+    let own: &[&str] = match platform.options.place.existing() {
+        Some(_) => &[],
+        None => &[metrics::NAMESPACE],
+    };
+    let (workloads, parts, pods, part_pods, version) = tokio::join!(
+        k8s::observe_in(cluster, &ours, "", &workload_kinds),
+        k8s::observe_in(cluster, own, &selector, &workload_kinds),
+        k8s::observe_in(cluster, &ours, "", k8s::PODS),
+        k8s::observe_in(cluster, own, "app", k8s::PODS),
         cluster.version()
     );
-    let (workloads, pods) = (workloads?, pods?);
-    let pods: Vec<&Value> = pods.iter().map(|(_, pod)| pod).collect();
+    let (workloads, parts, pods, part_pods) = (workloads?, parts?, pods?, part_pods?);
+    let pods: Vec<&Value> = pods.iter().chain(part_pods.iter()).map(|(_, pod)| pod).collect();
     let mut components: Vec<ComponentStatus> = workloads
         .iter()
+        .chain(parts.iter())
         .map(|(id, value)| component(platform, id, value, &pods))
         .collect();
     components.sort_by_key(|one| {
@@ -98,12 +109,19 @@ pub async fn status(platform: &Platform, cluster: &Cluster) -> Result<StatusRepo
         .find_map(|(_, value)| value["metadata"]["labels"][PROFILE].as_str())
         .unwrap_or("none")
         .to_owned();
+    let there = |left: &&LeftOut| components.iter().any(|one| one.component == left.name);
     Ok(StatusReport {
         cluster: platform.cluster_name(),
         kubernetes: version?,
         profile,
+        left_out: platform
+            .stack()
+            .left_out
+            .iter()
+            .filter(|left| !there(left))
+            .cloned()
+            .collect(),
         components,
-        left_out: platform.stack().left_out.clone(),
     })
 }
 
@@ -124,7 +142,8 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
             .to_owned()
     };
     let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
-    let image = text("/spec/template/spec/containers/0/image");
+    let container = k8s::own_container(&value["spec"]["template"], &id.name);
+    let image = container["image"].as_str().unwrap_or_default().to_owned();
     let namespace = id.namespace.clone().unwrap_or_default();
     // A count from before the newest change says nothing about it.
     let current = number("/status/observedGeneration") >= number("/metadata/generation");
@@ -138,8 +157,9 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
         .filter(|_| platform.stack().mesh.is_some() && platform.options.place.existing().is_none());
     ComponentStatus {
         name: id.name.clone(),
-        component: value["metadata"]["labels"][COMPONENT]
-            .as_str()
+        component: [COMPONENT, PROMOTED_COMPONENT]
+            .iter()
+            .find_map(|label| value["metadata"]["labels"][*label].as_str())
             .unwrap_or(&id.name)
             .to_owned(),
         ready: if current {
@@ -148,13 +168,13 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
             0
         },
         replicas: number("/spec/replicas"),
-        version: image.rsplit_once(':').map_or("", |(_, tag)| tag).to_owned(),
+        version: tag(&image).to_owned(),
         image,
         source: value["metadata"]["annotations"][ORIGIN]
             .as_str()
             .unwrap_or("unknown")
             .to_owned(),
-        restarts: restarts(pods, &namespace, &id.name),
+        restarts: restarts(pods, &namespace, &value["spec"]["selector"]),
         age: age(&text("/metadata/creationTimestamp")),
         since: text("/metadata/creationTimestamp"),
         url: prefix.map(|prefix| format!("http://127.0.0.1:{}{prefix}", platform.options.http_port)),
@@ -169,9 +189,17 @@ fn age(since: &str) -> String {
     )
 }
 
-fn restarts(pods: &[&Value], namespace: &str, app: &str) -> u64 {
-    let of_workload =
-        |pod: &&&Value| pod["metadata"]["namespace"] == namespace && pod["metadata"]["labels"]["app"] == app;
+/// The tag of an image's reference; empty where only a digest names it.
+fn tag(image: &str) -> &str {
+    let named = image.split_once('@').map_or(image, |(named, _)| named);
+    let last = named.rsplit_once('/').map_or(named, |(_, last)| last);
+    last.split_once(':').map_or("", |(_, tag)| tag)
+}
+
+fn restarts(pods: &[&Value], namespace: &str, selector: &Value) -> u64 {
+    let of_workload = |pod: &&&Value| {
+        pod["metadata"]["namespace"] == namespace && k8s::selects(selector, &pod["metadata"]["labels"])
+    };
     let statuses = |pod: &Value| -> Vec<u64> {
         let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
         let statuses = lists
@@ -185,4 +213,17 @@ fn restarts(pods: &[&Value], namespace: &str, app: &str) -> u64 {
         .filter(of_workload)
         .flat_map(|pod| statuses(pod))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_a_tag_and_no_port_and_no_digest() {
+        assert_eq!(tag("ghcr.io/a/b:1.1.0"), "1.1.0");
+        assert_eq!(tag("registry:5000/a/b:1.1.0@sha256:abc"), "1.1.0");
+        assert_eq!(tag("registry:5000/a/b@sha256:abc"), "");
+        assert_eq!(tag("b"), "");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
 use super::object::ObjectRef;
-use super::suspect::{SIDECAR, Suspicion, suspect};
+use super::suspect::{Suspicion, suspect};
 
 /// The kinds of root causes, the more telling first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -197,19 +197,28 @@ fn next(cause: Cause, service: &str, target: &ObjectRef, suspicion: &Suspicion) 
             "choose a smaller profile (vadev up -p minimal), or give Docker more CPU and memory".to_owned()
         }
         Cause::Refused if suspicion.message.contains("quota") => {
-            format!("kubectl describe resourcequota -n {namespace} shows what is used")
+            format!(
+                "vadev describe {service} shows which quota of {namespace} is used up; vadev up -p minimal needs less"
+            )
         }
         Cause::ConfigMissing => format!("vadev up {service} applies its configuration again"),
         Cause::ListenerRejected | Cause::SidecarNotReady => {
-            format!("istioctl proxy-status; kubectl logs -n {namespace} {pod} -c {SIDECAR}")
+            format!("vadev proxy-status; vadev logs {service} --sidecar")
         }
         Cause::Crashing | Cause::ProbeFailing | Cause::JobFailed | Cause::Slow => {
             format!("vadev logs {service}")
         }
         Cause::Evicted => "vadev doctor checks disk and memory".to_owned(),
+        _ if is_described(target) => format!("vadev describe {service}"),
         _ if pod.is_empty() => format!("kubectl describe {}", target.kubectl()),
         _ => format!("kubectl describe pod -n {namespace} {pod}"),
     }
+}
+
+/// Whether vadev's verbs know it: they look at workloads, and not into the cluster's own namespace.
+fn is_described(target: &ObjectRef) -> bool {
+    matches!(target.kind.as_str(), "Deployment" | "StatefulSet")
+        && target.namespace.as_deref() != Some("kube-system")
 }
 
 #[cfg(test)]

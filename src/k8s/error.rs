@@ -178,6 +178,13 @@ pub(super) fn plain(error: &kube::Error) -> String {
     }
 }
 
+impl K8sError {
+    /// Whether the API server knows the user, and refuses the request.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 403))
+    }
+}
+
 fn request_hint(subject: &str, source: &kube::Error) -> Option<String> {
     let kube::Error::Api(status) = source else {
         return Some("vadev status shows whether the cluster is up; vadev up starts it again".to_owned());
@@ -187,10 +194,10 @@ fn request_hint(subject: &str, source: &kube::Error) -> Option<String> {
             "the credentials of this context are not accepted: get new ones, or choose --context".to_owned(),
         ),
         403 if status.message.contains("exceeded quota") => {
-            Some("kubectl describe resourcequota shows what is used; choose a smaller profile".to_owned())
+            Some("choose a smaller profile, or have whoever runs the cluster raise the quota".to_owned())
         }
         403 => Some(format!(
-            "this context's user may not do that; kubectl auth can-i --list, for {subject}"
+            "this context's user may not do that: ask whoever runs the cluster for the right to {subject}"
         )),
         404 if status.message.contains("namespaces") => Some("vadev up creates the namespaces".to_owned()),
         409 => Some("another program writes the same object; run vadev up again".to_owned()),
@@ -203,10 +210,13 @@ impl Diagnose for K8sError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Kubeconfig { path, .. } => Some(format!(
-                "kubectl config get-contexts --kubeconfig {} lists the contexts",
+                "the contexts that there are stand under `contexts:` in {}",
                 path.display()
             )),
-            Self::Client { .. } => Some("kubectl cluster-info checks the same credentials".to_owned()),
+            Self::Client { .. } => Some(
+                "check this context's user and certificates in the kubeconfig, or choose another --context"
+                    .to_owned(),
+            ),
             Self::Unreachable { .. } => {
                 Some("vadev doctor checks Docker and the cluster; vadev up starts it".to_owned())
             }
@@ -220,16 +230,20 @@ impl Diagnose for K8sError {
                 Some("Istio's definitions are missing: vadev up installs Istio".to_owned())
             }
             Self::UnknownKind { .. } => {
-                Some("kubectl api-resources lists what this cluster knows".to_owned())
+                Some("this cluster lacks its definition, or is older than Kubernetes 1.25".to_owned())
             }
             Self::Request { subject, source, .. } | Self::Deadline { subject, source, .. } => {
                 request_hint(subject, source)
             }
             Self::Several { failures, .. } => failures.iter().find_map(Diagnose::hint),
             Self::NotReady { diagnosis, .. } => Some(diagnosis.next.clone()),
-            Self::StillThere { subject, .. } => {
-                Some(format!("kubectl get {subject} -o yaml shows what holds it"))
+            Self::StillThere { finalizers, .. } if finalizers.is_empty() => {
+                Some("vadev events shows what is still stopping; run the command again".to_owned())
             }
+            Self::StillThere { .. } => Some(
+                "the programs that these finalizers belong to have to let go of it; run the command again"
+                    .to_owned(),
+            ),
             Self::Exec { pod, .. } => Some(format!("vadev logs shows what {pod} says")),
             Self::Forward { .. } => Some("vadev status shows what runs".to_owned()),
         }

@@ -76,8 +76,31 @@ pub async fn observe_kinds(
     selector: &str,
     kinds: &[KindInfo],
 ) -> Result<Snapshot, K8sError> {
-    let lists = stream::iter(kinds.iter().copied())
-        .map(|kind| list(cluster, selector, kind))
+    let lists = kinds.iter().map(|kind| (*kind, None));
+    gather(cluster, selector, lists.collect()).await
+}
+
+/// As [`observe_kinds`], of kinds that live in namespaces, from these namespaces alone: what a user of a shared cluster may
+/// read where lists of the whole cluster are refused.
+pub async fn observe_in(
+    cluster: &Cluster,
+    namespaces: &[&str],
+    selector: &str,
+    kinds: &[KindInfo],
+) -> Result<Snapshot, K8sError> {
+    let lists = kinds
+        .iter()
+        .flat_map(|kind| namespaces.iter().map(|namespace| (*kind, Some(*namespace))));
+    gather(cluster, selector, lists.collect()).await
+}
+
+async fn gather(
+    cluster: &Cluster,
+    selector: &str,
+    lists: Vec<(KindInfo, Option<&str>)>,
+) -> Result<Snapshot, K8sError> {
+    let lists = stream::iter(lists)
+        .map(|(kind, namespace)| list(cluster, selector, kind, namespace))
         .buffer_unordered(12)
         .try_collect::<Vec<_>>();
     Ok(Snapshot {
@@ -89,8 +112,12 @@ async fn list(
     cluster: &Cluster,
     selector: &str,
     kind: KindInfo,
+    namespace: Option<&str>,
 ) -> Result<Vec<(ObjectRef, Value)>, K8sError> {
-    let api: Api<DynamicObject> = Api::all_with(cluster.client(), &kind.resource());
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(cluster.client(), namespace, &kind.resource()),
+        None => Api::all_with(cluster.client(), &kind.resource()),
+    };
     let params = ListParams::default().labels(selector);
     let listed = retrying(
         "list",

@@ -11,14 +11,16 @@ use tokio::time::sleep;
 
 use super::error::OperateError;
 use super::site::Site;
+use super::steady::Steady;
 use crate::failure::Failure;
 use crate::k8s;
 
 /// One request that changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditLine {
     /// When it came.
+    #[schemars(with = "String")]
     pub time: Timestamp,
     /// Who asked.
     pub user: String,
@@ -47,6 +49,8 @@ pub struct AuditQuery {
     pub tail: Option<usize>,
     /// Go on with what is written from now on.
     pub follow: bool,
+    /// Whether vadev made the cluster, and with it its audit policy.
+    pub own: bool,
 }
 
 impl AuditQuery {
@@ -68,7 +72,7 @@ pub async fn audit_log(
     mut take: impl FnMut(AuditLine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let path = path(site).await?;
-    let (mut text, mut offset) = read(site, &path, 0).await?;
+    let (mut text, mut offset) = read(site, &path, 0, query.own).await?;
     let mut lines: Vec<AuditLine> = text
         .lines()
         .filter_map(parse)
@@ -83,9 +87,13 @@ pub async fn audit_log(
     if !query.follow {
         return Ok(());
     }
+    let mut steady = Steady::new(site.reporter.clone());
     loop {
         sleep(Duration::from_secs(1)).await;
-        (text, offset) = read(site, &path, offset).await?;
+        let Some(found) = steady.look(read(site, &path, offset, query.own).await)? else {
+            continue;
+        };
+        (text, offset) = found;
         let whole = format!("{rest}{text}");
         for line in complete(&whole)
             .lines()
@@ -121,16 +129,18 @@ async fn path(site: &Site) -> Result<String, Failure> {
 }
 
 /// The log from an offset on, and the offset of its end. A log that has become shorter was rotated, and begins anew.
-async fn read(site: &Site, path: &str, from: u64) -> Result<(String, u64), Failure> {
+async fn read(site: &Site, path: &str, from: u64, own: bool) -> Result<(String, u64), Failure> {
     let answer = k8s::raw_text(&site.cluster, path, from).await?;
-    let Some(answer) = answer else {
-        return Err(OperateError::Absent {
-            what: "the audit log".to_owned(),
-            hint: "vadev sets its policy when it makes a cluster: vadev down, then vadev up".to_owned(),
+    Ok(answer.ok_or_else(|| OperateError::Absent {
+        what: "the audit log".to_owned(),
+        // Never a `down` for a cluster that others use.
+        hint: if own {
+            "vadev sets its policy when it makes a cluster: vadev down, then vadev up"
+        } else {
+            "whoever runs the cluster sets its audit policy (kube-apiserver's --audit-log-path) and keeps its log"
         }
-        .into());
-    };
-    Ok(answer)
+        .to_owned(),
+    })?)
 }
 
 fn parse(line: &str) -> Option<AuditLine> {

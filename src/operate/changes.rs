@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::OperateError;
 
 /// What a change was of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Of {
     /// The config map.
@@ -22,7 +22,7 @@ pub enum Of {
 }
 
 /// One value before and after.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Value {
     /// What the cluster had; `None` where the key was not there.
@@ -41,12 +41,13 @@ impl std::fmt::Debug for Value {
 }
 
 /// One change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Its number, from 1.
     pub number: u32,
     /// When.
+    #[schemars(with = "String")]
     pub time: Timestamp,
     /// UID of the cluster's kube-system namespace.
     pub cluster: String,

@@ -51,7 +51,7 @@ pub async fn put_config(
 }
 
 /// The keys of one Secret.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeys {
     /// The component.
@@ -106,7 +106,10 @@ pub async fn secret_value(site: &Site, workload: &Workload, key: &str) -> Result
         OperateError::unfit(
             workload.name(),
             format!("{key} is no text"),
-            "change it with kubectl",
+            format!(
+                "what is no text could not be given back; use another key: vadev secret set {} KEY",
+                workload.name()
+            ),
         )
     })?)
 }

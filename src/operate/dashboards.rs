@@ -1,16 +1,19 @@
 //! Web pages of the platform's systems on their known local ports. Each is watched: a page that can't be reached is said to
 //! be down with its reason, and to be back, while its port stays open for it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
-use super::site::Site;
+use super::site::{Site, Workload};
 use crate::failure::Failure;
 use crate::k8s::{Forward, ForwardTarget, K8sError, readiness};
 use crate::report::{Reporter, text::age};
@@ -24,7 +27,7 @@ pub struct Page {
     pub component: &'static str,
     /// Its port on this machine, where people and scripts look for it.
     pub local: u16,
-    /// Its port in the pod.
+    /// Its port in the pods that vadev makes.
     pub remote: u16,
     /// Where its page begins.
     pub path: &'static str,
@@ -59,7 +62,7 @@ pub const PAGES: &[Page] = &[
 ];
 
 /// A page that is open.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
     /// The system.
@@ -84,7 +87,14 @@ struct Board {
     forward: Forward,
     /// Since when it is down, on the wall and for counting.
     down: Option<(Timestamp, Instant)>,
+    /// When its page was asked for last.
+    asked: Option<Instant>,
 }
+
+/// How often a page that is up is asked for; one that is down is asked for at every look.
+const ASK: Duration = Duration::from_secs(5);
+/// How long a page may take to begin its answer.
+const ANSWER: Duration = Duration::from_secs(2);
 
 impl Page {
     /// Where its pods are.
@@ -101,6 +111,49 @@ impl Page {
             port: self.remote,
         }
     }
+
+    /// As [`Page::target`], by what is deployed: whoever made it may have given it other labels and another port.
+    fn target_of(&self, site: &Site, workloads: &[Workload]) -> ForwardTarget {
+        let mut target = self.target(site);
+        let deployed = workloads
+            .iter()
+            .find(|one| one.name() == self.name && one.namespace() == target.namespace);
+        if let Some(workload) = deployed {
+            let selector = workload.selector();
+            if !selector.is_empty() {
+                target.selector = selector;
+            }
+            target.port = self.port(&workload.own_container()["ports"]);
+        }
+        target
+    }
+
+    /// The page's port among those that a container declares.
+    fn port(&self, declared: &Value) -> u16 {
+        let declared = declared.as_array().into_iter().flatten();
+        let ports: Vec<(u16, &str)> = declared
+            .filter_map(|port| {
+                let number = u16::try_from(port["containerPort"].as_u64()?).ok()?;
+                Some((number, port["name"].as_str().unwrap_or_default()))
+            })
+            .collect();
+        let known = [self.remote, self.local];
+        let known = known
+            .iter()
+            .find(|known| ports.iter().any(|(port, _)| port == *known));
+        let named = || {
+            let web = |name: &str| {
+                ["http", "web", "ui", "console"]
+                    .iter()
+                    .any(|word| name.contains(word))
+            };
+            ports.iter().find(|(_, name)| web(name))
+        };
+        known
+            .copied()
+            .or_else(|| named().map(|(port, _)| *port))
+            .unwrap_or(self.remote)
+    }
 }
 
 /// Whether a page's system is deployed.
@@ -116,8 +169,9 @@ impl Dashboards {
     /// Opens pages on their known ports. A port that somebody has is told with that, and another one taken.
     pub async fn open(site: &Site, pages: &[Page]) -> Result<Self, Failure> {
         let mut boards = Vec::new();
+        let workloads = site.workloads().await?;
         for page in pages {
-            let target = page.target(site);
+            let target = page.target_of(site, &workloads);
             // What goes wrong with single connections is seen by the watch, which says it once.
             let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
             let open = |port| Forward::open(&site.cluster, target.clone(), at(port), Reporter::silent());
@@ -134,6 +188,7 @@ impl Dashboards {
                 target,
                 forward,
                 down: None,
+                asked: None,
             });
         }
         let mut opened = Self {
@@ -166,7 +221,15 @@ impl Dashboards {
 
     async fn look(&mut self) {
         let site = &self.site;
-        let states = join_all(self.boards.iter().map(|board| trouble(site, board))).await;
+        let now = Instant::now();
+        for board in &mut self.boards {
+            let due = board.asked.is_none_or(|asked| now - asked >= ASK);
+            if due || board.down.is_some() {
+                board.asked = Some(now);
+            }
+        }
+        let ask = |board: &Board| board.asked == Some(now);
+        let states = join_all(self.boards.iter().map(|board| trouble(site, board, ask(board)))).await;
         for (board, trouble) in self.boards.iter_mut().zip(states) {
             let name = board.page.name;
             match (trouble, board.down) {
@@ -189,8 +252,8 @@ impl Dashboards {
     }
 }
 
-/// Why a page can't be reached.
-async fn trouble(site: &Site, board: &Board) -> Option<String> {
+/// Why a page can't be reached; `ask` is whether the page itself is asked for.
+async fn trouble(site: &Site, board: &Board, ask: bool) -> Option<String> {
     let look = site.pods_by(&board.target.namespace, &board.target.selector);
     match timeout(Duration::from_secs(3), look).await {
         Err(_) => return Some("the cluster does not answer".to_owned()),
@@ -204,17 +267,36 @@ async fn trouble(site: &Site, board: &Board) -> Option<String> {
             }
         }
     }
-    // The listener is this process's own: that it answers is part of what is promised.
-    let connect = TcpStream::connect(board.forward.local());
-    match timeout(Duration::from_secs(1), connect).await {
-        Ok(Ok(_)) => None,
-        _ => Some("its local port does not answer".to_owned()),
+    if !ask {
+        return None;
     }
+    match timeout(ANSWER, begins(board.forward.local())).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("its page does not answer: {error}")),
+        Err(_) => Some(format!("its page does not answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+/// Asks for the page through its local port, as a browser would, and waits for the first byte: a port that is open says nothing
+/// about what is behind it.
+async fn begins(local: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(local).await?;
+    stream
+        .write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .await?;
+    if stream.read(&mut [0]).await? == 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the connection was closed",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn known_ports_are_where_people_look() {
@@ -230,5 +312,46 @@ mod tests {
         }
         let ports: std::collections::BTreeSet<u16> = PAGES.iter().map(|page| page.local).collect();
         assert_eq!(ports.len(), PAGES.len());
+    }
+
+    #[test]
+    fn the_port_is_one_that_the_pod_has() {
+        let nacos = PAGES.iter().find(|page| page.name == "nacos").unwrap();
+        let ports = |ports: &[(u16, &str)]| -> Value {
+            let port = |(number, name): &(u16, &str)| json!({"containerPort": number, "name": name});
+            ports.iter().map(port).collect()
+        };
+        assert_eq!(nacos.port(&ports(&[(8848, "api"), (8080, "console")])), 8080);
+        assert_eq!(
+            nacos.port(&ports(&[(9848, "grpc"), (8848, "http")])),
+            8848,
+            "Nacos 2"
+        );
+        assert_eq!(nacos.port(&ports(&[(7000, "grpc"), (9000, "http-ui")])), 9000);
+        assert_eq!(nacos.port(&Value::Null), 8080);
+    }
+
+    #[test]
+    fn a_port_without_a_page_behind_it_is_not_up() {
+        use tokio::net::TcpListener;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let local = listener.local_addr().unwrap();
+            let closes = async { drop(listener.accept().await.unwrap()) };
+            let (asked, ()) = tokio::join!(begins(local), closes);
+            assert!(asked.is_err());
+            let answers = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 18];
+                stream.read_exact(&mut request).await.unwrap();
+                stream.write_all(b"HTTP/1.0 302 Found\r\n\r\n").await.unwrap();
+            };
+            let (asked, ()) = tokio::join!(begins(local), answers);
+            asked.unwrap();
+        });
     }
 }

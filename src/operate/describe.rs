@@ -8,15 +8,16 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::OperateError;
 use super::events::{EventLine, events};
 use super::logs::SIDECAR;
+pub use super::readable::Part;
+use super::readable::{Refusal, readable};
 use super::site::{Site, Workload, pod_name};
 use crate::failure::Failure;
-use crate::k8s::{Diagnosis, KindInfo, Scope, View, observe_kinds, readiness};
+use crate::k8s::{Diagnosis, KindInfo, Scope, View, observe_in, readiness};
 
 /// The page.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Description {
     /// Name.
@@ -34,6 +35,7 @@ pub struct Description {
     /// Where the image came from.
     pub source: String,
     /// When the workload was made.
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// How pods are replaced.
     pub strategy: String,
@@ -41,7 +43,7 @@ pub struct Description {
     pub paused: bool,
     /// Its pods, oldest first.
     pub pods: Vec<PodLine>,
-    /// Requests and limits of its first container.
+    /// Requests and limits of its own container.
     pub resources: Value,
     /// Startup, readiness and liveness, in words.
     pub probes: Vec<String>,
@@ -53,13 +55,16 @@ pub struct Description {
     pub mesh: MeshState,
     /// Newest first.
     pub events: Vec<EventLine>,
+    /// Parts of this page that the context's user may not read, and that are therefore empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Part>,
     /// Why it is not ready; absent where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
 }
 
 /// One pod.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodLine {
     /// Name.
@@ -71,6 +76,7 @@ pub struct PodLine {
     /// Restarts of all containers.
     pub restarts: i32,
     /// When it was made.
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// Node.
     pub node: String,
@@ -81,7 +87,7 @@ pub struct PodLine {
 }
 
 /// One container.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerLine {
     /// Name.
@@ -98,7 +104,7 @@ pub struct ContainerLine {
 }
 
 /// The mesh's part.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MeshState {
     /// Pods that have a sidecar.
@@ -116,7 +122,7 @@ pub struct MeshState {
 /// Describes a component.
 pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
     let workload = site.workload(name).await?;
-    let names = [name.to_owned()];
+    let names = [workload.name().to_owned()];
     let (pods, events, config, secret, mesh) = tokio::join!(
         site.pods(&workload),
         events(site, &names, false),
@@ -125,13 +131,15 @@ pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
         mesh_objects(site, &workload)
     );
     let pods = pods?;
-    let container = |at: &str| {
-        workload
-            .value
-            .pointer(&format!("/spec/template/spec/containers/0/{at}"))
-    };
+    let mut unreadable = Vec::new();
+    let (config, secret, mesh) = (
+        readable(config, Part::Config, &mut unreadable)?,
+        readable(secret, Part::Secret, &mut unreadable)?,
+        readable(mesh, Part::Mesh, &mut unreadable)?,
+    );
+    let container = |at: &str| workload.own_container().get(at);
     let well = workload.ready() >= workload.replicas() && pods.iter().all(|pod| readiness(pod).is_ready());
-    let mut mesh = mesh?;
+    let mut mesh = mesh;
     let sidecar = |pod: &&Pod| image_of(pod, SIDECAR).is_some();
     mesh.sidecars = pods.iter().filter(sidecar).count();
     mesh.proxy = pods.iter().find_map(|pod| image_of(pod, SIDECAR));
@@ -139,7 +147,7 @@ pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
         .text("/spec/strategy/type")
         .or(workload.text("/spec/updateStrategy/type"));
     Ok(Description {
-        name: name.to_owned(),
+        name: workload.name().to_owned(),
         kind: workload.id.kind.clone(),
         namespace: workload.namespace().to_owned(),
         ready: workload.ready(),
@@ -157,10 +165,11 @@ pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
             .into_iter()
             .filter_map(|probe| Some(probe_words(probe, container(probe)?)))
             .collect(),
-        config: config?,
-        secret_keys: secret?,
+        config,
+        secret_keys: secret,
         mesh,
         events: events?,
+        unreadable,
         diagnosis: if well {
             None
         } else {
@@ -270,39 +279,36 @@ fn probe_words(name: &str, probe: &Value) -> String {
     )
 }
 
-async fn config(site: &Site, workload: &Workload) -> Result<BTreeMap<String, String>, Failure> {
+async fn config(site: &Site, workload: &Workload) -> Result<BTreeMap<String, String>, Refusal> {
     let name = format!("{}-config", workload.name());
     let found = site
         .api::<ConfigMap>(workload.namespace())
         .get_opt(&name)
         .await
-        .map_err(|error| OperateError::request("read", &name, error))?;
+        .map_err(|error| Refusal::of(&name, error))?;
     Ok(found.and_then(|map| map.data).unwrap_or_default())
 }
 
-async fn secret_keys(site: &Site, workload: &Workload) -> Result<Vec<String>, Failure> {
+async fn secret_keys(site: &Site, workload: &Workload) -> Result<Vec<String>, Refusal> {
     let name = format!("{}-secret", workload.name());
     let found = site
         .api::<Secret>(workload.namespace())
         .get_opt(&name)
         .await
-        .map_err(|error| OperateError::request("read", &name, error))?;
+        .map_err(|error| Refusal::of(&name, error))?;
     let data = found.and_then(|secret| secret.data).unwrap_or_default();
     Ok(data.into_keys().collect())
 }
 
-async fn mesh_objects(site: &Site, workload: &Workload) -> Result<MeshState, Failure> {
+async fn mesh_objects(site: &Site, workload: &Workload) -> Result<MeshState, Refusal> {
     let kinds: Vec<KindInfo> = crate::k8s::BUILT_IN
         .iter()
         .copied()
         .filter(|kind| kind.namespaced && kind.api_version.contains("istio.io"))
         .collect();
-    let snapshot = observe_kinds(&site.cluster, "", &kinds).await?;
+    let snapshot = observe_in(&site.cluster, &[workload.namespace()], "", &kinds).await?;
     let mut state = MeshState::default();
     for (id, value) in snapshot.iter() {
-        if id.namespace.as_deref() != Some(workload.namespace()) {
-            continue;
-        }
         if id.kind == "PeerAuthentication" && value["spec"].get("selector").is_none() {
             state.mtls = value["spec"]["mtls"]["mode"].as_str().map(str::to_owned);
         }

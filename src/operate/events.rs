@@ -12,10 +12,11 @@ use crate::failure::Failure;
 use crate::report::text;
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLine {
     /// When it happened last.
+    #[schemars(with = "String")]
     pub time: Timestamp,
     /// `Normal` or `Warning`.
     pub kind: String,

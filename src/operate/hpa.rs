@@ -1,7 +1,7 @@
 //! Autoscalers: what they want, what they see, and where they disagree with a number set by hand.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -10,12 +10,13 @@ use super::site::{Site, Workload};
 use super::top;
 use crate::failure::Failure;
 use crate::k8s::{self, ApplyOptions};
+use crate::render::object::SET_BY;
 
 /// One autoscaler.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Hpa {
-    /// Its name, `<service>-hpa`.
+    /// Its name, mostly `<service>-hpa`.
     pub name: String,
     /// Namespace.
     pub namespace: String,
@@ -67,45 +68,139 @@ pub struct HpaSpec {
     pub cpu_percent: Option<u32>,
 }
 
-/// Makes or changes the autoscaler `<name>-hpa` of a workload. What is not said stays as it was, or becomes 1, the larger of
-/// 2 and what runs now, and 70 %.
+/// Changes the autoscaler of a workload, or makes `<name>-hpa` where it has none. What is not said stays as it was, or becomes
+/// 1, the larger of 2 and what runs now, and 70 %.
 pub async fn set(site: &Site, workload: &Workload, spec: HpaSpec) -> Result<Hpa, Failure> {
     let name = workload.name();
-    let kept = list(site, Some(name)).await?.into_iter().next();
-    let old = |value: fn(&Hpa) -> i32| kept.as_ref().and_then(|hpa| u32::try_from(value(hpa)).ok());
+    let kept = of_workload(site, workload).await?;
+    let old = kept.as_ref().map(read);
+    let old = |value: fn(&Hpa) -> i32| old.as_ref().and_then(|hpa| u32::try_from(value(hpa)).ok());
     let running = u32::try_from(workload.replicas()).unwrap_or(1);
     let min = spec.min.or(old(|hpa| hpa.min)).unwrap_or(1);
     let max = spec.max.or(old(|hpa| hpa.max)).unwrap_or(running.max(2).max(min));
-    let cpu = spec
-        .cpu_percent
-        .or(old(|hpa| hpa.cpu_target_percent.unwrap_or(70)))
-        .unwrap_or(70);
-    if min < 1 || max < min {
+    if max < min.max(1) {
         let problem = format!("an autoscaler from {min} to {max} replicas makes no sense");
         return Err(
             OperateError::unfit(name, problem, "give --min at least 1 and --max at least --min").into(),
         );
     }
-    let request = workload
-        .value
-        .pointer("/spec/template/spec/containers/0/resources/requests/cpu");
-    if request.is_none() {
-        let hint = format!("set resources.requests.cpu of {name} in vadev.yaml");
-        return Err(OperateError::unfit(
-            name,
-            "its container requests no CPU, of which a use could be counted",
-            hint,
-        )
-        .into());
+    if kept.is_none() || spec.cpu_percent.is_some() {
+        requests_cpu(workload)?;
     }
     site.cluster.recheck().await?;
+    let now = match kept {
+        Some(hpa) => patched(site, &hpa, spec).await?,
+        None => made(site, workload, (min, max), spec.cpu_percent.unwrap_or(70)).await?,
+    };
+    Ok(read(&now))
+}
+
+/// The autoscaler that scales a workload, whatever it is called.
+async fn of_workload(site: &Site, workload: &Workload) -> Result<Option<HorizontalPodAutoscaler>, Failure> {
+    let namespace = workload.namespace();
+    let listed = site
+        .api::<HorizontalPodAutoscaler>(namespace)
+        .list(&ListParams::default())
+        .await;
+    let listed =
+        listed.map_err(|error| OperateError::request("list the autoscalers of", namespace, error))?;
+    Ok(listed.items.into_iter().find(|hpa| {
+        let target = hpa.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        target.is_some_and(|target| target.kind == workload.id.kind && target.name == workload.name())
+    }))
+}
+
+fn requests_cpu(workload: &Workload) -> Result<(), OperateError> {
+    if workload
+        .own_container()
+        .pointer("/resources/requests/cpu")
+        .is_some()
+    {
+        return Ok(());
+    }
+    let name = workload.name();
+    let hint = format!("set resources.requests.cpu of {name} in vadev.yaml");
+    let problem = "its container requests no CPU, of which a use could be counted";
+    Err(OperateError::unfit(name, problem, hint))
+}
+
+/// Changes what was said and nothing else: other metrics, the behaviour and the labels may be a tree's that somebody applied.
+async fn patched(
+    site: &Site,
+    hpa: &HorizontalPodAutoscaler,
+    spec: HpaSpec,
+) -> Result<HorizontalPodAutoscaler, Failure> {
+    let name = hpa.metadata.name.as_deref().unwrap_or_default();
+    let namespace = hpa.metadata.namespace.as_deref().unwrap_or_default();
+    let value = serde_json::to_value(hpa).map_err(|error| OperateError::unreadable(name, error))?;
+    let patch = serde_json::from_value(edits(&value["spec"], spec))
+        .map_err(|error| OperateError::unreadable("the patch", error))?;
+    let changed = site
+        .api::<HorizontalPodAutoscaler>(namespace)
+        .patch(name, &PatchParams::default(), &Patch::Json::<()>(patch))
+        .await;
+    Ok(changed.map_err(|error| OperateError::request("change", name, error))?)
+}
+
+/// The JSON patch of an autoscaler with this specification.
+fn edits(now: &Value, spec: HpaSpec) -> Value {
+    let mut edits = Vec::new();
+    let mut put = |path: String, value: Value| edits.push(json!({"op": "add", "path": path, "value": value}));
+    if let Some(min) = spec.min {
+        put("/spec/minReplicas".to_owned(), json!(min));
+    }
+    if let Some(max) = spec.max {
+        put("/spec/maxReplicas".to_owned(), json!(max));
+    }
+    let Some(percent) = spec.cpu_percent else {
+        return Value::Array(edits);
+    };
+    let target = json!({"type": "Utilization", "averageUtilization": percent});
+    let metrics = now["metrics"].as_array();
+    let cpu = metrics
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .find_map(|(at, metric)| Some((at, cpu_of(metric)?)));
+    if let Some((at, kind)) = cpu {
+        put(format!("/spec/metrics/{at}/{kind}/target"), target);
+        // Only as long as it is where it was read.
+        edits.insert(
+            0,
+            json!({"op": "test", "path": format!("/spec/metrics/{at}/{kind}/name"), "value": "cpu"}),
+        );
+        return Value::Array(edits);
+    }
+    let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+    match metrics {
+        Some(_) => put("/spec/metrics/-".to_owned(), metric),
+        None => put("/spec/metrics".to_owned(), json!([metric])),
+    }
+    Value::Array(edits)
+}
+
+/// The field of a metric under which it counts CPU, of whole pods or of one container; `None` where it counts something else.
+fn cpu_of(metric: &Value) -> Option<&'static str> {
+    ["resource", "containerResource"]
+        .into_iter()
+        .find(|kind| metric[*kind]["name"] == "cpu")
+}
+
+async fn made(
+    site: &Site,
+    workload: &Workload,
+    (min, max): (u32, u32),
+    cpu: u32,
+) -> Result<HorizontalPodAutoscaler, Failure> {
+    let name = workload.name();
     let object = json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        // Without the label by which `up` knows its own: it would take away what its profile does not have.
+        // Without the label by which `up` knows its own: it would take away what its profile does not have. `down` finds it
+        // by the other one.
         "metadata": {
             "name": format!("{name}-hpa"), "namespace": workload.namespace(),
-            "labels": {"app": name, "vadev.dev/set-by": "hpa"},
+            "labels": {"app": name, SET_BY: "hpa"},
         },
         "spec": {
             "scaleTargetRef": {"apiVersion": workload.id.api_version, "kind": workload.id.kind, "name": name},
@@ -118,9 +213,8 @@ pub async fn set(site: &Site, workload: &Workload, spec: HpaSpec) -> Result<Hpa,
         },
     });
     let applied = k8s::apply_one(&site.cluster, &object, ApplyOptions::default()).await?;
-    let now = serde_json::from_value(applied.now)
-        .map_err(|error| OperateError::unreadable("the autoscaler", error))?;
-    Ok(read(&now))
+    Ok(serde_json::from_value(applied.now)
+        .map_err(|error| OperateError::unreadable("the autoscaler", error))?)
 }
 
 /// What stands between a wish of `replicas` and the autoscaler; `None` where they agree.
@@ -163,10 +257,10 @@ fn read(hpa: &HorizontalPodAutoscaler) -> Hpa {
     };
     let cpu = |list: &str, path: &str| {
         let metrics = value.pointer(list).and_then(Value::as_array)?;
-        let cpu = metrics
+        let (cpu, kind) = metrics
             .iter()
-            .find(|metric| metric["resource"]["name"] == "cpu")?;
-        i32::try_from(cpu.pointer(path)?.as_i64()?).ok()
+            .find_map(|metric| Some((metric, cpu_of(metric)?)))?;
+        i32::try_from(cpu[kind].pointer(path)?.as_i64()?).ok()
     };
     let text = |pointer: &str| {
         value
@@ -186,8 +280,8 @@ fn read(hpa: &HorizontalPodAutoscaler) -> Hpa {
         target: text("/spec/scaleTargetRef/name"),
         min: number("/spec/minReplicas").unwrap_or(1),
         max: number("/spec/maxReplicas").unwrap_or(1),
-        cpu_target_percent: cpu("/spec/metrics", "/resource/target/averageUtilization"),
-        cpu_percent: cpu("/status/currentMetrics", "/resource/current/averageUtilization"),
+        cpu_target_percent: cpu("/spec/metrics", "/target/averageUtilization"),
+        cpu_percent: cpu("/status/currentMetrics", "/current/averageUtilization"),
         replicas: number("/status/currentReplicas").unwrap_or(0),
         desired: number("/status/desiredReplicas").unwrap_or(0),
         trouble: trouble.map(|condition| condition["message"].as_str().unwrap_or("unknown").to_owned()),
@@ -217,5 +311,37 @@ mod tests {
         assert!(disagreement(&hpa, 1).unwrap().contains("at least 2"));
         assert!(disagreement(&hpa, 9).unwrap().contains("at most 4"));
         assert!(disagreement(&hpa, 3).unwrap().contains("may change"));
+    }
+
+    #[test]
+    fn a_set_touches_only_what_was_said() {
+        let spec = json!({"minReplicas": 3, "maxReplicas": 9, "metrics": [
+            {"type": "ContainerResource", "containerResource": {"name": "memory", "container": "a", "target": {}}},
+            {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "a", "target": {}}},
+        ], "behavior": {}});
+        let said = |min, cpu_percent| HpaSpec {
+            min,
+            max: None,
+            cpu_percent,
+        };
+        let min = edits(&spec, said(Some(2), None));
+        assert_eq!(
+            min,
+            json!([{"op": "add", "path": "/spec/minReplicas", "value": 2}])
+        );
+        let cpu = edits(&spec, said(None, Some(50)));
+        assert_eq!(cpu[0]["op"], "test");
+        assert_eq!(cpu[1]["path"], "/spec/metrics/1/containerResource/target");
+        assert_eq!(cpu[1]["value"]["averageUtilization"], 50);
+        let none = edits(&json!({}), said(None, Some(50)));
+        assert_eq!(none[0]["path"], "/spec/metrics");
+        assert_eq!(none[0]["value"][0]["resource"]["name"], "cpu");
+        let hpa: HorizontalPodAutoscaler = serde_json::from_value(json!({
+            "metadata": {}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "a"}, "maxReplicas": 9, "metrics": [
+                {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "a",
+                    "target": {"type": "Utilization", "averageUtilization": 65}}}]},
+        }))
+        .unwrap();
+        assert_eq!(read(&hpa).cpu_target_percent, Some(65));
     }
 }

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,6 +25,9 @@ const REORDER: Duration = Duration::from_millis(250);
 
 /// How often new pods are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// After how many of these looks new workloads are looked for too, where everything is followed.
+const CHOOSE_AGAIN: u64 = 5;
 
 /// Which lines.
 #[derive(Debug, Clone, Default)]
@@ -43,10 +47,11 @@ pub struct LogQuery {
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogLine {
     /// When it was written, RFC 3339 with nanoseconds.
+    #[schemars(with = "String")]
     pub time: Timestamp,
     /// The workload.
     pub service: String,
@@ -69,6 +74,9 @@ struct Source {
     container: String,
 }
 
+/// What a follower gives back when it ends: what it read, and the time of its last line.
+type Followed = (Source, Option<Timestamp>);
+
 type Lines = Pin<Box<dyn Stream<Item = Result<String, k8s::K8sError>> + Send>>;
 
 impl Source {
@@ -88,6 +96,11 @@ impl Source {
             container: self.container.clone(),
             message: message.to_owned(),
         }
+    }
+
+    /// By what its newest line is remembered.
+    fn key(&self) -> (String, String) {
+        (self.pod.clone(), self.container.clone())
     }
 
     fn options(&self, query: &LogQuery) -> LogOptions {
@@ -120,23 +133,27 @@ pub async fn logs(
     })
     .await?;
     if query.follow {
-        go_on(site, query, &workloads, newest, take).await?;
+        go_on(site, query, workloads, newest, take).await?;
     }
     Ok(())
 }
 
 async fn sources(site: &Site, workloads: &[Workload], sidecar: bool) -> Result<BTreeSet<Source>, Failure> {
-    let mut pods: BTreeMap<String, Vec<Pod>> = BTreeMap::new();
+    let mut pods: BTreeMap<String, Vec<(Pod, Value)>> = BTreeMap::new();
     for workload in workloads {
         if !pods.contains_key(workload.namespace()) {
             let listed = site.pods_by(workload.namespace(), "").await?;
-            pods.insert(workload.namespace().to_owned(), listed);
+            let listed = listed.into_iter().map(|pod| {
+                let labels = json!(pod.metadata.labels);
+                (pod, labels)
+            });
+            pods.insert(workload.namespace().to_owned(), listed.collect());
         }
     }
     let mut found = BTreeSet::new();
     for workload in workloads {
         let of = pods.get(workload.namespace()).into_iter().flatten();
-        for pod in of.filter(|pod| is_of(pod, workload)) {
+        for (pod, _) in of.filter(|(_, labels)| takes(workload, labels)) {
             for container in containers(pod, sidecar) {
                 found.insert(Source {
                     namespace: workload.namespace().to_owned(),
@@ -150,16 +167,9 @@ async fn sources(site: &Site, workloads: &[Workload], sidecar: bool) -> Result<B
     Ok(found)
 }
 
-/// Whether the workload's selector takes the pod.
-fn is_of(pod: &Pod, workload: &Workload) -> bool {
-    let wanted = workload.value.pointer("/spec/selector/matchLabels");
-    let wanted = wanted.and_then(serde_json::Value::as_object);
-    let labels = pod.metadata.labels.as_ref();
-    wanted.is_some_and(|wanted| {
-        wanted.iter().all(|(key, value)| {
-            labels.and_then(|labels| labels.get(key)).map(String::as_str) == value.as_str()
-        })
-    })
+/// Whether the workload's selector takes a pod with these labels; an empty one takes none.
+fn takes(workload: &Workload, labels: &Value) -> bool {
+    !workload.selector().is_empty() && k8s::selects(&workload.value["spec"]["selector"], labels)
 }
 
 fn containers(pod: &Pod, sidecar: bool) -> Vec<String> {
@@ -235,19 +245,21 @@ async fn merge(
 async fn go_on(
     site: &Site,
     query: &LogQuery,
-    workloads: &[Workload],
-    newest: BTreeMap<(String, String), Timestamp>,
+    mut workloads: Vec<Workload>,
+    mut newest: BTreeMap<(String, String), Timestamp>,
     mut take: impl FnMut(LogLine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let (sender, mut lines) = mpsc::channel::<LogLine>(1024);
-    let mut followers = JoinSet::new();
+    let mut followers = JoinSet::<Followed>::new();
+    // What a follower reads now. A pod of a StatefulSet comes back under its name: its source is free for another follower only
+    // when the one before has ended.
     let mut followed = BTreeSet::new();
     // A line that is held back, with the moment at which it is let go.
     let mut held: BTreeMap<(Timestamp, u64), (Instant, LogLine)> = BTreeMap::new();
     let mut count = 0_u64;
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut first = true;
+    let mut looks = 0_u64;
     loop {
         let due = held.values().map(|(due, _)| *due).min();
         tokio::select! {
@@ -267,21 +279,34 @@ async fn go_on(
                 count += 1;
                 held.insert((line.time, count), (Instant::now() + REORDER, line));
             }
+            Some(ended) = followers.join_next() => {
+                let (source, after) = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                site.reporter.note(format!("{} is gone", source.pod));
+                newest.extend(after.map(|after| (source.key(), after)));
+                followed.remove(&source);
+            }
             _ = look.tick() => {
-                // A list that fails once is tried again; what is followed already goes on meanwhile.
-                let Ok(now) = sources(site, workloads, query.sidecar).await else { continue };
-                for source in now.difference(&followed) {
-                    if !first {
-                        site.reporter.note(format!("{} has a new pod: {}", source.service, source.pod));
+                // What fails once is tried again; what is followed already goes on meanwhile.
+                if query.names.is_empty() && looks > 0 && looks.is_multiple_of(CHOOSE_AGAIN)
+                    && let Ok(now) = site.chosen(&query.names).await
+                {
+                    workloads = now;
+                }
+                let Ok(now) = sources(site, &workloads, query.sidecar).await else { continue };
+                for source in &now {
+                    if !followed.insert(source.clone()) {
+                        continue;
                     }
-                    let after = newest.get(&(source.pod.clone(), source.container.clone())).copied();
-                    followers.spawn(follow(site.clone(), source.clone(), query.clone(), after, sender.clone()));
+                    let mut query = query.clone();
+                    if looks > 0 {
+                        site.reporter.note(format!("{} has a new pod: {}", source.service, source.pod));
+                        // All that it says is from after the beginning.
+                        (query.tail, query.since) = (None, None);
+                    }
+                    let after = newest.get(&source.key()).copied();
+                    followers.spawn(follow(site.clone(), source.clone(), query, after, sender.clone()));
                 }
-                for source in followed.difference(&now) {
-                    site.reporter.note(format!("{} is gone", source.pod));
-                }
-                followed = now;
-                first = false;
+                looks += 1;
             }
         }
     }
@@ -294,7 +319,7 @@ async fn follow(
     query: LogQuery,
     mut after: Option<Timestamp>,
     sender: mpsc::Sender<LogLine>,
-) {
+) -> Followed {
     loop {
         let mut options = source.options(&query);
         options.previous = false;
@@ -312,14 +337,14 @@ async fn follow(
                 }
                 after = Some(line.time);
                 if sender.send(line).await.is_err() {
-                    return;
+                    return (source, after);
                 }
             }
         }
         sleep(Duration::from_millis(500)).await;
         let there = site.api::<Pod>(&source.namespace).get_opt(&source.pod).await;
         if matches!(there, Ok(None)) {
-            return;
+            return (source, after);
         }
     }
 }
@@ -327,7 +352,6 @@ async fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_line_is_taken_apart() {
@@ -352,5 +376,17 @@ mod tests {
         .unwrap();
         assert_eq!(containers(&pod, false), ["agent-engine"]);
         assert_eq!(containers(&pod, true), ["istio-proxy"]);
+    }
+
+    #[test]
+    fn pods_are_taken_by_expressions_too() {
+        let workload = |selector: Value| Workload {
+            id: k8s::ObjectRef::new("apps/v1", "Deployment", "n", "a"),
+            value: json!({"spec": {"selector": selector}}),
+        };
+        let canary = json!({"matchExpressions": [{"key": "track", "operator": "In", "values": ["canary"]}]});
+        assert!(takes(&workload(canary.clone()), &json!({"track": "canary"})));
+        assert!(!takes(&workload(canary), &json!({"track": "stable"})));
+        assert!(!takes(&workload(json!({})), &json!({"track": "stable"})));
     }
 }

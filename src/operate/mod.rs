@@ -16,12 +16,15 @@ pub mod logs;
 pub mod mesh;
 pub mod netpol;
 pub mod query;
+mod readable;
 pub mod revisions;
 pub mod rollout;
 mod site;
+mod steady;
 pub mod terminal;
 pub mod tls;
 pub mod top;
 
 pub use error::OperateError;
 pub use site::{Site, Workload};
+pub use steady::Steady;

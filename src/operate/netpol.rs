@@ -1,11 +1,11 @@
 //! Who may reach whom by the network policies that are there, against who has to.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::site::{Site, Workload};
 use crate::failure::Failure;
-use crate::k8s::{KindInfo, observe_kinds};
+use crate::k8s::{K8sError, KindInfo, Snapshot, observe_in, observe_kinds, own_container, selects};
 
 /// Something with pods, as policies see it.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ struct Peer {
 }
 
 /// One pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pair {
     /// The caller.
@@ -35,12 +35,12 @@ pub struct Pair {
 }
 
 /// The whole picture.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reachability {
     /// How many policies there are.
     pub policies: usize,
-    /// What enforces them; absent where nothing does.
+    /// What enforces them; absent where nothing runs that is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced_by: Option<String>,
     /// Every pair.
@@ -48,49 +48,72 @@ pub struct Reachability {
 }
 
 /// Networks that enforce policies, by the name of a `DaemonSet` of theirs.
-const ENFORCERS: [&str; 8] = [
+const ENFORCERS: [&str; 11] = [
     "calico-node",
     "canal",
     "cilium",
+    "anetd",
     "antrea-agent",
+    "ovnkube-node",
+    "azure-npm",
     "weave-net",
     "kube-router",
     "kube-network-policies",
     "kindnet",
 ];
 
+/// What enforces policies among a cluster's `DaemonSet`s.
+fn enforcer<'a>(daemons: impl Iterator<Item = &'a Value>) -> Option<String> {
+    daemons
+        .filter(|daemon| {
+            let name = daemon["metadata"]["name"].as_str().unwrap_or_default();
+            ENFORCERS.contains(&name) || (name == "aws-node" && is_aws_agent_on(daemon))
+        })
+        .find_map(|daemon| Some(daemon["metadata"]["name"].as_str()?.to_owned()))
+}
+
+/// Amazon's network enforces with an agent beside it, which is there in any case and has to be switched on.
+fn is_aws_agent_on(daemon: &Value) -> bool {
+    let containers = daemon.pointer("/spec/template/spec/containers");
+    let containers = containers.and_then(Value::as_array).into_iter().flatten();
+    containers
+        .filter(|container| container["name"] == "aws-eks-nodeagent")
+        .flat_map(|agent| agent["args"].as_array().into_iter().flatten())
+        .any(|argument| argument == "--enable-network-policy=true")
+}
+
 /// Computes who may reach whom. `needs` says whether a caller has to reach a called.
 pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Reachability, Failure> {
-    let kinds: Vec<KindInfo> = [
-        ("networking.k8s.io/v1", "NetworkPolicy"),
-        ("v1", "Namespace"),
-        ("apps/v1", "DaemonSet"),
-    ]
-    .iter()
-    .filter_map(|(version, kind)| KindInfo::find(version, kind).copied())
-    .collect();
-    let (workloads, found) = tokio::join!(site.workloads(), observe_kinds(&site.cluster, "", &kinds));
-    let (workloads, found) = (workloads?, found?);
-    let of = |kind: &str| -> Vec<&Value> {
-        let objects = found.iter().filter(|(id, _)| id.kind == kind);
-        objects.map(|(_, value)| value).collect()
+    let kind = |version: &str, kind: &str| -> Vec<KindInfo> {
+        KindInfo::find(version, kind).copied().into_iter().collect()
     };
-    let policies = of("NetworkPolicy");
-    let namespaces = of("Namespace");
+    let (policy, namespace, daemon) = (
+        kind("networking.k8s.io/v1", "NetworkPolicy"),
+        kind("v1", "Namespace"),
+        kind("apps/v1", "DaemonSet"),
+    );
+    let ours = [site.namespaces.apps.as_str(), site.namespaces.infra.as_str()];
+    let (workloads, policies, namespaces, daemons) = tokio::join!(
+        site.workloads(),
+        observe_in(&site.cluster, &ours, "", &policy),
+        observe_kinds(&site.cluster, "", &namespace),
+        observe_kinds(&site.cluster, "", &daemon)
+    );
+    let (workloads, policies) = (workloads?, policies?);
+    // Of the whole cluster, which a user of a shared one may not read: without them less is known, and that is said.
+    let (namespaces, daemons) = (readable(namespaces)?, readable(daemons)?);
+    let policies: Vec<&Value> = policies.iter().map(|(_, value)| value).collect();
     let labels_of = |namespace: &str| {
-        let one = namespaces.iter().find(|one| one["metadata"]["name"] == namespace);
-        one.map(|one| one["metadata"]["labels"].clone())
-            .unwrap_or_default()
+        let one = namespaces.iter().find(|(id, _)| id.name == namespace);
+        one.map_or_else(
+            || json!({"kubernetes.io/metadata.name": namespace}),
+            |(_, one)| one["metadata"]["labels"].clone(),
+        )
     };
     let ours = workloads
         .iter()
         .filter(|one| one.namespace() != site.namespaces.mesh);
     let peers: Vec<Peer> = ours.map(|one| peer(one, labels_of(one.namespace()))).collect();
-    let enforcer = of("DaemonSet")
-        .iter()
-        .filter_map(|one| one["metadata"]["name"].as_str())
-        .find(|name| ENFORCERS.contains(name))
-        .map(str::to_owned);
     let mut pairs = Vec::new();
     for from in &peers {
         for to in peers.iter().filter(|to| to.name != from.name) {
@@ -106,14 +129,22 @@ pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Rea
     }
     Ok(Reachability {
         policies: policies.len(),
-        enforced_by: enforcer,
+        enforced_by: enforcer(daemons.iter().map(|(_, value)| value)),
         pairs,
     })
 }
 
+/// Nothing, where it may not be read.
+fn readable(found: Result<Snapshot, K8sError>) -> Result<Snapshot, K8sError> {
+    match found {
+        Err(error) if error.is_forbidden() => Ok(Snapshot::default()),
+        other => other,
+    }
+}
+
 fn peer(workload: &Workload, namespace_labels: Value) -> Peer {
-    let ports = workload.value.pointer("/spec/template/spec/containers/0/ports");
-    let ports = ports.and_then(Value::as_array).into_iter().flatten();
+    let container = own_container(&workload.value["spec"]["template"], workload.name());
+    let ports = container["ports"].as_array().into_iter().flatten();
     Peer {
         name: workload.name().to_owned(),
         namespace: workload.namespace().to_owned(),
@@ -206,31 +237,9 @@ fn port_fits(rule: &Value, to: &Peer) -> bool {
     })
 }
 
-/// Whether a label selector takes these labels.
-fn selects(selector: &Value, labels: &Value) -> bool {
-    let exact = selector["matchLabels"].as_object().into_iter().flatten();
-    let exact = exact.into_iter().all(|(key, value)| labels[key] == *value);
-    let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
-    exact
-        && expressions.into_iter().all(|expression| {
-            let has = &labels[expression["key"].as_str().unwrap_or_default()];
-            let among = expression["values"]
-                .as_array()
-                .is_some_and(|values| values.contains(has));
-            match expression["operator"].as_str().unwrap_or_default() {
-                "In" => among,
-                "NotIn" => !among,
-                "Exists" => !has.is_null(),
-                "DoesNotExist" => has.is_null(),
-                _ => false,
-            }
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn peer(name: &str, namespace: &str) -> Peer {
         Peer {
@@ -284,5 +293,21 @@ mod tests {
             barriers(&[&egress], &peer("a", "apps"), &peer("b", "apps")),
             ["p"]
         );
+    }
+
+    #[test]
+    fn an_enforcer_is_known_by_its_daemon() {
+        let daemon = |name: &str, args: &[&str]| {
+            let agent = json!({"name": "aws-eks-nodeagent", "args": args});
+            json!({"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [{}, agent]}}}})
+        };
+        let found = |daemon: &Value| enforcer(std::iter::once(daemon));
+        assert_eq!(found(&daemon("anetd", &[])).as_deref(), Some("anetd"));
+        assert_eq!(found(&daemon("kube-proxy", &[])), None);
+        assert_eq!(
+            found(&daemon("aws-node", &["--enable-network-policy=false"])),
+            None
+        );
+        assert!(found(&daemon("aws-node", &["--enable-network-policy=true"])).is_some());
     }
 }

@@ -15,7 +15,7 @@ use crate::k8s::{Forward, ForwardTarget};
 use crate::report::Reporter;
 
 /// One series of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Series {
     /// Its labels, the metric's name among them.
@@ -25,7 +25,7 @@ pub struct Series {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// What was asked in the end.
@@ -76,12 +76,12 @@ impl Named {
                 Way {
                     source: ISTIO,
                     needs: "istio_requests_total",
-                    query: "sum by (destination_service_name) (rate(istio_requests_total{reporter=\"destination\",response_code=~\"5..\"}[5m]))",
+                    query: "sum by (destination_service_name) (rate(istio_requests_total{reporter=\"destination\",response_code=~\"5..\"}[5m])) or 0 * sum by (destination_service_name) (rate(istio_requests_total{reporter=\"destination\"}[5m]))",
                 },
                 Way {
                     source: PROXIES,
                     needs: "envoy_cluster_upstream_rq_xx",
-                    query: "sum by (app) (rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"5\"}[5m]))",
+                    query: "sum by (app) (rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"5\"}[5m])) or 0 * sum by (app) (rate(envoy_cluster_upstream_rq_xx[5m]))",
                 },
                 Way {
                     source: SERVICES,

@@ -11,9 +11,10 @@ use super::error::OperateError;
 use super::rollout::{change, refuse_paused};
 use super::site::{Site, Workload};
 use crate::failure::Failure;
+use crate::k8s::{own_container, own_container_at};
 
 /// One revision.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
     /// Its number; the highest is the newest.
@@ -25,6 +26,7 @@ pub struct Revision {
     /// Pods of it that run.
     pub pods: i32,
     /// When it was made first.
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// What distinguishes it from the one before.
     pub change: String,
@@ -41,7 +43,7 @@ pub async fn history(site: &Site, workload: &Workload) -> Result<Vec<Revision>, 
     };
     found.sort_by_key(|revision| revision.revision);
     for at in 1..found.len() {
-        found[at].change = difference(&found[at - 1].template, &found[at].template);
+        found[at].change = difference(workload.name(), &found[at - 1].template, &found[at].template);
     }
     Ok(found)
 }
@@ -113,7 +115,7 @@ async fn replica_sets(site: &Site, workload: &Workload) -> Result<Vec<Revision>,
             Some(Revision {
                 revision,
                 current: Some(revision) == newest,
-                image: image(&template),
+                image: image(workload.name(), &template),
                 pods: set.status.as_ref().map_or(0, |status| status.replicas),
                 since: set.metadata.creation_timestamp.as_ref().map(|time| time.0),
                 change: String::new(),
@@ -146,7 +148,7 @@ async fn controller_revisions(site: &Site, workload: &Workload) -> Result<Vec<Re
             Some(Revision {
                 revision: one.revision,
                 current: is_current,
-                image: image(&template),
+                image: image(workload.name(), &template),
                 pods: if is_current { updated } else { 0 },
                 since: one.metadata.creation_timestamp.as_ref().map(|time| time.0),
                 change: String::new(),
@@ -156,17 +158,17 @@ async fn controller_revisions(site: &Site, workload: &Workload) -> Result<Vec<Re
         .collect())
 }
 
-fn image(template: &Value) -> String {
-    template["spec"]["containers"][0]["image"]
+fn image(name: &str, template: &Value) -> String {
+    own_container(template, name)["image"]
         .as_str()
         .unwrap_or_default()
         .to_owned()
 }
 
-/// What changed from one template to the next, in a few words.
-fn difference(before: &Value, after: &Value) -> String {
+/// What changed from one template of a workload to the next, in a few words.
+fn difference(name: &str, before: &Value, after: &Value) -> String {
     let mut words = Vec::new();
-    let (old, new) = (image(before), image(after));
+    let (old, new) = (image(name, before), image(name, after));
     if old != new {
         words.push(format!("image {old} → {new}"));
     }
@@ -180,7 +182,7 @@ fn difference(before: &Value, after: &Value) -> String {
     }
     let rest = |template: &Value| {
         let mut spec = template["spec"].clone();
-        spec["containers"][0]["image"] = Value::Null;
+        spec["containers"][own_container_at(template, name)]["image"] = Value::Null;
         spec
     };
     if rest(before) != rest(after) {
@@ -202,11 +204,14 @@ mod tests {
             })
         };
         let first = template("x:1", "d", 80);
-        assert_eq!(difference(&first, &template("x:2", "d", 80)), "image x:1 → x:2");
         assert_eq!(
-            difference(&first, &template("x:1", "e", 81)),
+            difference("a", &first, &template("x:2", "d", 80)),
+            "image x:1 → x:2"
+        );
+        assert_eq!(
+            difference("a", &first, &template("x:1", "e", 81)),
             "configuration, pod template"
         );
-        assert_eq!(difference(&first, &first), "");
+        assert_eq!(difference("a", &first, &first), "");
     }
 }

@@ -20,7 +20,7 @@ use crate::k8s::{MANAGER, ObjectRef, Scope, View, WaitOptions};
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// How a rollout came out.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// The workload.

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::error::OperateError;
 use crate::failure::Failure;
-use crate::k8s::{Cluster, KindInfo, ObjectRef, Snapshot, observe_kinds};
+use crate::k8s::{Cluster, KindInfo, ObjectRef, Snapshot, observe_in, own_container, selector_text};
 use crate::profile::stack::Namespaces;
-use crate::render::object::ORIGIN;
+use crate::render::object::{COMPONENT, ORIGIN, PROMOTED_COMPONENT};
 use crate::report::Reporter;
 
 /// A cluster with the platform in it. Cheap to clone.
@@ -70,16 +70,19 @@ impl Workload {
         }
     }
 
-    /// The name of its first container, which is the component's own.
-    pub fn container(&self) -> &str {
-        self.text("/spec/template/spec/containers/0/name")
-            .unwrap_or_default()
+    /// The container of its template that is the component's own.
+    pub fn own_container(&self) -> &Value {
+        own_container(&self.value["spec"]["template"], self.name())
     }
 
-    /// The first container's image.
+    /// The own container's name.
+    pub fn container(&self) -> &str {
+        self.own_container()["name"].as_str().unwrap_or_default()
+    }
+
+    /// The own container's image.
     pub fn image(&self) -> &str {
-        self.text("/spec/template/spec/containers/0/image")
-            .unwrap_or_default()
+        self.own_container()["image"].as_str().unwrap_or_default()
     }
 
     /// Where the image came from, by vadev's annotation.
@@ -91,12 +94,15 @@ impl Workload {
 
     /// The selector of its pods.
     pub fn selector(&self) -> String {
-        let labels = self.value.pointer("/spec/selector/matchLabels");
-        let pairs = labels.and_then(Value::as_object).into_iter().flatten();
-        pairs
-            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-            .collect::<Vec<_>>()
-            .join(",")
+        selector_text(&self.value["spec"]["selector"])
+    }
+
+    /// The component that it belongs to: more than one workload may. What is promoted says it by another label.
+    pub fn component(&self) -> Option<&str> {
+        let labels = &self.value["metadata"]["labels"];
+        [COMPONENT, PROMOTED_COMPONENT]
+            .iter()
+            .find_map(|label| labels[*label].as_str())
     }
 }
 
@@ -129,11 +135,23 @@ impl Site {
 
     /// What runs in the platform's namespaces: applications first, then systems, then the mesh's own.
     pub async fn workloads(&self) -> Result<Vec<Workload>, Failure> {
-        let snapshot: Snapshot = observe_kinds(&self.cluster, "", &workload_kinds()).await?;
+        let kinds = workload_kinds();
+        let ours = [self.namespaces.apps.as_str(), self.namespaces.infra.as_str()];
+        let mesh = [self.namespaces.mesh.as_str()];
+        let (ours, mesh) = tokio::join!(
+            observe_in(&self.cluster, &ours, "", &kinds),
+            observe_in(&self.cluster, &mesh, "", &kinds)
+        );
+        let mesh = match mesh {
+            // Who may look only into the platform's own namespaces is to see those.
+            Err(error) if error.is_forbidden() => Snapshot::default(),
+            other => other?,
+        };
+        let ours = ours?;
         let rank = |namespace: &str| self.all_namespaces().iter().position(|one| *one == namespace);
-        let mut found: Vec<Workload> = snapshot
+        let mut found: Vec<Workload> = ours
             .iter()
-            .filter(|(id, _)| rank(id.namespace.as_deref().unwrap_or_default()).is_some())
+            .chain(mesh.iter())
             .map(|(id, value)| Workload {
                 id: id.clone(),
                 value: value.clone(),
@@ -145,24 +163,24 @@ impl Site {
 
     /// The workload of a name; a name that nothing has is told with the nearest one.
     pub async fn workload(&self, name: &str) -> Result<Workload, Failure> {
-        Ok(self.chosen(&[name.to_owned()]).await?.remove(0))
+        let mut found = self.chosen(&[name.to_owned()]).await?;
+        if found.len() > 1 {
+            let parts: Vec<&str> = found.iter().map(Workload::name).collect();
+            let problem = format!("it is made of {}", parts.join(", "));
+            return Err(OperateError::unfit(name, problem, "name one of them").into());
+        }
+        Ok(found.remove(0))
     }
 
-    /// The workloads of these names in their order, each there; all of the applications and systems without names.
+    /// The workloads of these names in their order, each there; all of the applications and systems without names. The name
+    /// of a component means every workload of it.
     pub async fn chosen(&self, names: &[String]) -> Result<Vec<Workload>, Failure> {
         let all = self.workloads().await?;
         if names.is_empty() {
             let ours = |one: &Workload| one.namespace() != self.namespaces.mesh;
             return Ok(all.into_iter().filter(ours).collect());
         }
-        names
-            .iter()
-            .map(|name| {
-                let found = all.iter().find(|one| one.name() == name).cloned();
-                let known = || all.iter().map(|one| one.name().to_owned()).collect();
-                found.ok_or_else(|| OperateError::unknown(name, known()).into())
-            })
-            .collect()
+        Ok(named(&all, names)?)
     }
 
     /// The typed API of a namespaced kind.
@@ -175,7 +193,13 @@ impl Site {
 
     /// The pods of a workload, oldest first. Those on their way out come too: their logs are worth reading.
     pub async fn pods(&self, workload: &Workload) -> Result<Vec<Pod>, Failure> {
-        let mut pods = self.pods_by(workload.namespace(), &workload.selector()).await?;
+        let selector = workload.selector();
+        if selector.is_empty() {
+            // It would be asked for the whole namespace's pods.
+            let hint = format!("vadev describe {} shows it", workload.name());
+            return Err(OperateError::unfit(workload.name(), "its selector is empty", hint).into());
+        }
+        let mut pods = self.pods_by(workload.namespace(), &selector).await?;
         pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
         Ok(pods)
     }
@@ -197,20 +221,49 @@ impl Site {
 
     /// A pod of the workload to run a command in: a ready one if there is one, else one that runs.
     pub async fn running_pod(&self, workload: &Workload) -> Result<Pod, Failure> {
+        let none = || OperateError::NoPod {
+            name: workload.name().to_owned(),
+        };
+        Ok(self.find_running_pod(workload).await?.ok_or_else(none)?)
+    }
+
+    /// As [`Site::running_pod`]; `None` where none runs.
+    pub async fn find_running_pod(&self, workload: &Workload) -> Result<Option<Pod>, Failure> {
         let running = |pod: &Pod| {
             pod.metadata.deletion_timestamp.is_none()
                 && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
         };
         let pods = self.pods(workload).await?;
-        let none = || OperateError::NoPod {
-            name: workload.name().to_owned(),
-        };
-        let best = pods
+        Ok(pods
             .into_iter()
             .filter(running)
-            .min_by_key(|pod| !crate::k8s::readiness(pod).is_ready());
-        Ok(best.ok_or_else(none)?)
+            .min_by_key(|pod| !crate::k8s::readiness(pod).is_ready()))
     }
+}
+
+/// Those of `all` that the names mean: a workload's own name, else a component's.
+fn named(all: &[Workload], names: &[String]) -> Result<Vec<Workload>, OperateError> {
+    let mut found: Vec<Workload> = Vec::new();
+    for name in names {
+        let called: Vec<&Workload> = match all.iter().find(|one| one.name() == name) {
+            Some(one) => vec![one],
+            None => all
+                .iter()
+                .filter(|one| one.component() == Some(name.as_str()))
+                .collect(),
+        };
+        if called.is_empty() {
+            let known = all.iter().map(|one| one.name().to_owned()).collect();
+            return Err(OperateError::unknown(name, known));
+        }
+        for one in called {
+            // `grafana prometheus-grafana` names grafana twice.
+            if !found.iter().any(|other| other.id == one.id) {
+                found.push(one.clone());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A pod's name.
@@ -235,5 +288,29 @@ mod tests {
         assert_eq!((workload(1).ready(), workload(2).ready()), (0, 1));
         assert_eq!(workload(2).selector(), "app=a,tier=x");
         assert_eq!(workload(2).replicas(), 1);
+    }
+
+    #[test]
+    fn a_component_means_all_of_its_workloads() {
+        let workload = |name: &str, label: &str, component: &str| Workload {
+            id: ObjectRef::new("apps/v1", "StatefulSet", "n", name),
+            value: json!({"metadata": {"labels": {label: component}}}),
+        };
+        let all = [
+            workload("grafana", COMPONENT, "prometheus-grafana"),
+            workload("prometheus", COMPONENT, "prometheus-grafana"),
+            workload("minio", PROMOTED_COMPONENT, "minio-standalone"),
+        ];
+        let names = |asked: &[&str]| -> Result<Vec<String>, OperateError> {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            let found = named(&all, &asked)?;
+            Ok(found.iter().map(|one| one.name().to_owned()).collect())
+        };
+        assert_eq!(
+            names(&["prometheus-grafana", "grafana"]).unwrap(),
+            ["grafana", "prometheus"]
+        );
+        assert_eq!(names(&["minio-standalone"]).unwrap(), ["minio"]);
+        assert!(names(&["kafka"]).is_err());
     }
 }

@@ -12,14 +12,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::der;
 use super::error::OperateError;
 use super::site::Site;
 use crate::failure::Failure;
-use crate::k8s::{self, ApplyOptions};
+use crate::k8s::{self, ApplyOptions, KindInfo};
 use crate::render::mesh::TLS_SECRET;
 use crate::render::object::COMPONENT;
 
@@ -27,7 +27,7 @@ use crate::render::object::COMPONENT;
 const ORIGIN: &str = "vadev.dev/certificate";
 
 /// What is served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Served {
     /// DNS names and addresses that it is for.
@@ -35,8 +35,10 @@ pub struct Served {
     /// Who issued it.
     pub issuer: String,
     /// Good from.
+    #[schemars(with = "String")]
     pub not_before: Timestamp,
     /// Good until.
+    #[schemars(with = "String")]
     pub not_after: Timestamp,
     /// Days until then; negative where it is past.
     pub days_left: i64,
@@ -144,7 +146,7 @@ pub fn check(pair: &Pair<'_>, hosts: &[String]) -> Result<Served, OperateError> 
         verify_server_name(&parsed, &name).map_err(|_| {
             wrong(
                 format!("it is not for {host}, but for {}", facts.hosts.join(", ")),
-                "get one for that host, or leave --host away",
+                "get one for that host, or name the hosts that it has to be for with --host",
             )
         })?;
     }
@@ -180,6 +182,34 @@ pub async fn put(site: &Site, pair: &Pair<'_>, development: bool) -> Result<(), 
     });
     k8s::apply_one(&site.cluster, &secret, ApplyOptions::default()).await?;
     Ok(())
+}
+
+/// The hosts for which a gateway serves the certificate, as far as they are named.
+pub async fn gateway_hosts(site: &Site) -> Result<Vec<String>, Failure> {
+    let kinds: Vec<KindInfo> = KindInfo::find("networking.istio.io/v1", "Gateway")
+        .copied()
+        .into_iter()
+        .collect();
+    let found = k8s::observe_in(&site.cluster, &site.all_namespaces(), "", &kinds).await?;
+    let mut hosts: Vec<String> = found
+        .iter()
+        .flat_map(|(_, gateway)| served_hosts(gateway))
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    Ok(hosts)
+}
+
+fn served_hosts(gateway: &Value) -> Vec<String> {
+    let servers = gateway["spec"]["servers"].as_array().into_iter().flatten();
+    servers
+        .filter(|server| server["tls"]["credentialName"] == TLS_SECRET)
+        .flat_map(|server| server["hosts"].as_array().into_iter().flatten())
+        // `namespace/host` says too whose routes it takes.
+        .filter_map(|host| host.as_str()?.rsplit('/').next())
+        .filter(|host| *host != "*")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The certificate in the cluster; `None` where there is none.
@@ -323,5 +353,15 @@ mod tests {
                 .contains("expired")
         );
         assert!(said("nothing", &key, "x").unwrap_err().contains("has none"));
+    }
+
+    #[test]
+    fn hosts_are_those_that_the_gateway_serves_with_it() {
+        let gateway = json!({"spec": {"servers": [
+            {"hosts": ["plain.example.org"], "port": {"protocol": "HTTP"}},
+            {"hosts": ["apps/shop.example.org", "*.example.org", "*"], "tls": {"credentialName": TLS_SECRET}},
+            {"hosts": ["other.example.org"], "tls": {"credentialName": "other"}},
+        ]}});
+        assert_eq!(served_hosts(&gateway), ["shop.example.org", "*.example.org"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::k8s::raw;
 
 /// Who measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measured {
     /// metrics-server: averages over its last interval.
@@ -23,7 +23,7 @@ pub enum Measured {
 }
 
 /// What something uses.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Pod or node.
@@ -44,7 +44,7 @@ pub struct Usage {
 }
 
 /// What everything uses, the hungriest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Top {
     /// Who measured.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Environment, Target};
 use crate::profile::Stack;
 use crate::render::Object;
-use crate::render::object::{COMPONENT, MANAGED_BY, ORIGIN, PROFILE, WORKSPACE};
+use crate::render::object::{COMPONENT, MANAGED_BY, ORIGIN, PROFILE, PROMOTED_COMPONENT, WORKSPACE};
 
 /// Label by which all of the platform is found.
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
@@ -53,7 +53,7 @@ pub fn labels(value: &mut Value, component: &str) {
     labels.insert(MANAGED_BY.to_owned(), json!("vadev"));
     labels.insert(PART_OF.to_owned(), json!(PLATFORM));
     if !component.is_empty() {
-        labels.insert("app.kubernetes.io/component".to_owned(), json!(component));
+        labels.insert(PROMOTED_COMPONENT.to_owned(), json!(component));
     }
     metadata["labels"] = Value::Object(labels);
     let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else {

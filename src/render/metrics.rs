@@ -13,7 +13,7 @@ pub const OFFICIAL: &str = "registry.k8s.io/metrics-server/metrics-server:v0.8.0
 /// The recipe that makes it from packages.
 pub const RECIPE: &str = "metrics-server";
 /// Where it runs: its rights are on the whole cluster.
-const NAMESPACE: &str = "kube-system";
+pub const NAMESPACE: &str = "kube-system";
 /// Its port. Not the kubelet's 10250, which the host's network has.
 const PORT: u16 = 4443;
 

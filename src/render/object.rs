@@ -15,6 +15,10 @@ pub const PROFILE: &str = "vadev.dev/profile";
 pub const WORKSPACE: &str = "vadev.dev/workspace";
 /// Label with the component (system or service) an object belongs to.
 pub const COMPONENT: &str = "vadev.dev/component";
+/// Label with the component in a promoted tree, where vadev's own labels are not.
+pub const PROMOTED_COMPONENT: &str = "app.kubernetes.io/component";
+/// Label of what a verb made beside the platform's own objects; its value is the verb.
+pub const SET_BY: &str = "vadev.dev/set-by";
 /// Annotation with the image's origin.
 pub const ORIGIN: &str = "vadev.dev/image-source";
 

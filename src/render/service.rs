@@ -9,6 +9,7 @@ use super::object::ORIGIN;
 use super::template::Template;
 use super::{DeployedImage, Object, Origin, Setting, develop, standin};
 use crate::agent::base64;
+use crate::catalog::Service;
 use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
@@ -94,11 +95,15 @@ fn template(stack: &Stack) -> Template {
         .with("meshNamespace", &stack.namespaces.mesh)
 }
 
-/// Keys in a `BTreeMap`: the order of a ConfigMap's data is of no meaning, and drift is easier to read sorted.
 fn config(stack: &Stack, sized: &SizedService) -> BTreeMap<String, String> {
+    config_of(stack, &sized.service)
+}
+
+/// What a service is configured with. Keys in a `BTreeMap`: the order of a ConfigMap's data is of no meaning, and drift is
+/// easier to read sorted.
+pub fn config_of(stack: &Stack, service: &Service) -> BTreeMap<String, String> {
     let template = template(stack);
-    sized
-        .service
+    service
         .config
         .iter()
         .map(|(key, value)| (key.clone(), template.fill(value)))

@@ -29,6 +29,8 @@ mod nodes;
 #[cfg(feature = "unproven")]
 mod operate_backup;
 #[cfg(feature = "unproven")]
+mod operate_context;
+#[cfg(feature = "unproven")]
 mod operate_look;
 #[cfg(feature = "unproven")]
 mod operate_mesh;

@@ -26,7 +26,7 @@ pub struct Pair {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reach {
     /// The caller.
@@ -40,8 +40,18 @@ pub struct Reach {
     /// Why not; absent where it did, or could not be tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whether it could be tried at all: the caller's image has a program that can ask.
+    /// Whether it could be tried at all: a pod of the caller runs, and its image has a program that can ask.
     pub tried: bool,
+}
+
+/// Why a caller that does not run could not try.
+const NO_POD: &str = "no pod of it runs";
+
+impl Reach {
+    /// Whether a call that the caller makes does not get through: one that does not run reaches nothing.
+    pub fn is_broken(&self) -> bool {
+        self.called && !self.ok && (self.tried || self.problem.as_deref() == Some(NO_POD))
+    }
 }
 
 /// Ways to send a request from within a container, by what its image has.
@@ -69,18 +79,25 @@ pub async fn check(site: &Site, pairs: &[Pair], port: u16) -> Result<Vec<Reach>,
         let workload = workloads.iter().find(|one| one.name() == pair.from);
         let known = || workloads.iter().map(|one| one.name().to_owned()).collect();
         let workload = workload.ok_or_else(|| OperateError::unknown(&pair.from, known()))?;
-        let pod = site.running_pod(workload).await?;
-        pods.insert(pair.from.clone(), (workload, pod_name(&pod).to_owned()));
+        let pod = site.find_running_pod(workload).await?;
+        let pod = pod.map(|pod| (workload, pod_name(&pod).to_owned()));
+        pods.insert(pair.from.clone(), pod);
     }
     let mut found: Vec<(usize, Reach)> = stream::iter(pairs.iter().enumerate())
         .map(|(at, pair)| {
-            let (workload, pod) = &pods[&pair.from];
-            let target = ExecTarget {
-                namespace: workload.namespace(),
-                pod,
-                container: Some(workload.container()),
-            };
-            async move { (at, try_pair(site, &target, pair, port).await) }
+            let caller = &pods[&pair.from];
+            async move {
+                // One that does not run is a finding, and no reason to say nothing about the others.
+                let Some((workload, pod)) = caller else {
+                    return (at, untried(pair, Some(NO_POD.to_owned())));
+                };
+                let target = ExecTarget {
+                    namespace: workload.namespace(),
+                    pod,
+                    container: Some(workload.container()),
+                };
+                (at, try_pair(site, &target, pair, port).await)
+            }
         })
         .buffer_unordered(SIDE_BY_SIDE)
         .collect()
@@ -89,16 +106,20 @@ pub async fn check(site: &Site, pairs: &[Pair], port: u16) -> Result<Vec<Reach>,
     Ok(found.into_iter().map(|(_, reach)| reach).collect())
 }
 
-async fn try_pair(site: &Site, target: &ExecTarget<'_>, pair: &Pair, port: u16) -> Reach {
-    let url = format!("http://{}:{port}/health", pair.to);
-    let mut reach = Reach {
+fn untried(pair: &Pair, problem: Option<String>) -> Reach {
+    Reach {
         from: pair.from.clone(),
         to: pair.to.clone(),
         called: pair.called,
         ok: false,
-        problem: None,
+        problem,
         tried: false,
-    };
+    }
+}
+
+async fn try_pair(site: &Site, target: &ExecTarget<'_>, pair: &Pair, port: u16) -> Reach {
+    let url = format!("http://{}:{port}/health", pair.to);
+    let mut reach = untried(pair, None);
     for way in ways(&url) {
         let words: Vec<&str> = way.iter().map(String::as_str).collect();
         match exec(&site.cluster, target, &words, None, Duration::from_secs(20)).await {
@@ -173,5 +194,16 @@ mod tests {
         );
         assert!(!is_missing(&refused));
         assert_eq!(reason(&refused), "answered 403 Forbidden");
+    }
+
+    #[test]
+    fn a_caller_without_a_pod_is_broken_and_one_that_can_not_ask_is_not() {
+        let pair = Pair {
+            from: "a".into(),
+            to: "b".into(),
+            called: true,
+        };
+        assert!(untried(&pair, Some(NO_POD.to_owned())).is_broken());
+        assert!(!untried(&pair, Some("its image has nothing that could ask".to_owned())).is_broken());
     }
 }

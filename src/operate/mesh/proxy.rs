@@ -29,7 +29,7 @@ pub enum Part {
 }
 
 /// One entry of a part, in the words that matter most.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Its name.

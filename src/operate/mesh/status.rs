@@ -11,7 +11,7 @@ use crate::operate::error::OperateError;
 use crate::operate::site::{Site, pod_name};
 
 /// One proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Proxy {
     /// Pod and namespace, `agent-engine-….voiceassistant-prod`.
@@ -25,7 +25,7 @@ pub struct Proxy {
 }
 
 /// One part of a proxy's configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
     /// `clusters`, `listeners`, `routes`, `endpoints`.
