@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use super::actions::Run;
 use super::develop::{self, Develop};
 use super::execute::carry_out;
+use super::gateway_tls;
 use super::images::{self, Images};
 use super::journal::{Entry, Journal};
 use super::mesh;
@@ -78,8 +79,10 @@ pub struct UpReport {
     pub left_out: Vec<LeftOut>,
     /// The context of the cluster, in `.vadev/` and in the user's kubeconfig.
     pub context: String,
-    /// Addresses on this machine.
+    /// Addresses on this machine, or under `host`.
     pub urls: Vec<String>,
+    /// The host name under which a shared ingress gateway knows the platform; `None` where it has a gateway for itself.
+    pub host: Option<String>,
     /// Wall-clock seconds of all of it.
     pub seconds: f64,
 }
@@ -203,6 +206,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
     let mut report = report(platform, &images, planned, steps, begun);
     let cluster = platform.connect(options.timeout).await?;
     offer_context(platform, options.use_context).await?;
+    gateway_tls::serve_elsewhere(platform, &cluster).await?;
     if options.goal == Goal::Verified {
         report.verify = Some(verify(platform, &cluster, &objects, options.timeout).await?);
         seed(platform, &cluster, &objects).await?;
@@ -376,6 +380,7 @@ fn report(
         left_out,
         context: platform.context(),
         urls: urls(platform),
+        host: platform.stack().host.clone(),
         seconds: begun.elapsed().as_secs_f64(),
     }
 }

@@ -20,7 +20,6 @@ use super::error::OperateError;
 use super::site::Site;
 use crate::failure::Failure;
 use crate::k8s::{self, ApplyOptions};
-use crate::render::mesh::TLS_SECRET;
 use crate::render::object::COMPONENT;
 
 /// The annotation that says whose certificate it is.
@@ -162,15 +161,15 @@ fn served(facts: der::Facts, development: bool) -> Served {
     }
 }
 
-/// Puts a checked pair where the gateway takes it from.
-pub async fn put(site: &Site, pair: &Pair<'_>, development: bool) -> Result<(), Failure> {
+/// Puts a checked pair into the Secret that the gateway takes it from.
+pub async fn put(site: &Site, secret: &str, pair: &Pair<'_>, development: bool) -> Result<(), Failure> {
     site.cluster.recheck().await?;
     let labels = BTreeMap::from([(crate::render::object::MANAGED_BY, "vadev"), (COMPONENT, "tls")]);
-    let secret = json!({
+    let object = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": TLS_SECRET,
+            "name": secret,
             "namespace": site.namespaces.mesh,
             "labels": labels,
             "annotations": { ORIGIN: if development { "development" } else { "given" } },
@@ -178,17 +177,14 @@ pub async fn put(site: &Site, pair: &Pair<'_>, development: bool) -> Result<(), 
         "type": "kubernetes.io/tls",
         "stringData": { "tls.crt": pair.chain, "tls.key": pair.key },
     });
-    k8s::apply_one(&site.cluster, &secret, ApplyOptions::default()).await?;
+    k8s::apply_one(&site.cluster, &object, ApplyOptions::default()).await?;
     Ok(())
 }
 
-/// The certificate in the cluster; `None` where there is none.
-pub async fn show(site: &Site) -> Result<Option<Served>, Failure> {
-    let found = site
-        .api::<Secret>(&site.namespaces.mesh)
-        .get_opt(TLS_SECRET)
-        .await;
-    let found = found.map_err(|error| OperateError::request("read", TLS_SECRET, error))?;
+/// The certificate in the gateway's Secret `name`; `None` where there is none.
+pub async fn show(site: &Site, name: &str) -> Result<Option<Served>, Failure> {
+    let found = site.api::<Secret>(&site.namespaces.mesh).get_opt(name).await;
+    let found = found.map_err(|error| OperateError::request("read", name, error))?;
     let Some(secret) = found else { return Ok(None) };
     let annotations = secret.metadata.annotations.unwrap_or_default();
     let chain = secret
@@ -196,12 +192,9 @@ pub async fn show(site: &Site) -> Result<Option<Served>, Failure> {
         .and_then(|mut data| data.remove("tls.crt"))
         .unwrap_or_default();
     let leaf = CertificateDer::from_pem_slice(&chain.0)
-        .map_err(|error| OperateError::unreadable(format!("the Secret {TLS_SECRET}"), error))?;
+        .map_err(|error| OperateError::unreadable(format!("the Secret {name}"), error))?;
     let facts = der::facts(&leaf).ok_or_else(|| {
-        OperateError::unreadable(
-            format!("the Secret {TLS_SECRET}"),
-            "its certificate can't be read",
-        )
+        OperateError::unreadable(format!("the Secret {name}"), "its certificate can't be read")
     })?;
     // Made by `up` before there was an annotation.
     let development = annotations
