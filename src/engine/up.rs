@@ -26,6 +26,7 @@ use crate::cluster::merge_into_user_file;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Observed, Plan};
 use crate::profile::stack::LeftOut;
+use crate::render::mesh::IstioApi;
 use crate::render::{self, Object, Setting};
 use tokio_util::sync::CancellationToken;
 
@@ -163,7 +164,8 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         };
         let (observed, cluster) = observe(platform, &images).await?;
         refuse_foreign_mesh(platform, &observed.mesh, mesh_digest.as_deref())?;
-        let objects = objects(platform, &images, &observed, &prepared)?;
+        let api = mesh::api(platform, cluster.as_ref()).await?;
+        let objects = objects(platform, &images, &observed, &prepared, api)?;
         let stopped = matches!(observed.cluster, ClusterState::Stopped | ClusterState::Paused);
         let desired = Desired {
             stack: platform.stack(),
@@ -222,6 +224,7 @@ fn objects(
     images: &Images,
     observed: &Observed,
     prepared: &develop::AllPrepared,
+    api: IstioApi,
 ) -> Result<Vec<Object>, Failure> {
     let state = &platform.options.state;
     let live = secrets::live(&observed.objects);
@@ -246,6 +249,7 @@ fn objects(
             platform.stack(),
             Some(&TokenKey::ensure(state)?),
             images.proxies(),
+            api,
         ),
         ..Setting::default()
     };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ingress::{self, Answer, ask, poll};
+use super::mesh;
 use super::platform::Platform;
 use super::tokens::{self, TokenKey};
 use crate::failure::Failure;
@@ -111,6 +112,7 @@ pub async fn verify_now(
             platform.stack(),
             TokenKey::load(&platform.options.state)?.as_ref(),
             images.proxies(),
+            mesh::api(platform, Some(cluster)).await?,
         ),
         images: images.deployed,
         ..Setting::default()

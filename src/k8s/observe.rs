@@ -88,8 +88,25 @@ pub async fn observe_kinds(
 async fn list(
     cluster: &Cluster,
     selector: &str,
-    kind: KindInfo,
+    mut kind: KindInfo,
 ) -> Result<Vec<(ObjectRef, Value)>, K8sError> {
+    loop {
+        match list_served(cluster, selector, kind).await? {
+            Some(objects) => return objects.iter().map(|object| entry(kind, object)).collect(),
+            None => match kind.before() {
+                Some(older) => kind = older,
+                None => return Ok(Vec::new()),
+            },
+        }
+    }
+}
+
+/// `None` where the server does not know the kind.
+async fn list_served(
+    cluster: &Cluster,
+    selector: &str,
+    kind: KindInfo,
+) -> Result<Option<Vec<DynamicObject>>, K8sError> {
     let api: Api<DynamicObject> = Api::all_with(cluster.client(), &kind.resource());
     let params = ListParams::default().labels(selector);
     let listed = retrying(
@@ -99,16 +116,12 @@ async fn list(
         transient,
         || async {
             match api.list(&params).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-                other => other.map(|found| found.items),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                other => other.map(|found| Some(found.items)),
             }
         },
     );
-    listed
-        .await?
-        .into_iter()
-        .map(|object| entry(kind, &object))
-        .collect()
+    listed.await
 }
 
 /// Entries of a list carry neither apiVersion nor kind; they are put back.
