@@ -117,6 +117,7 @@ impl Context {
         }
         let options = PlatformOptions {
             stack,
+            root: loaded.root.clone(),
             state,
             http_port: shape.http_port,
             https_port: shape.https_port,

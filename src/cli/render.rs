@@ -7,6 +7,7 @@ use super::{Context, Run, output};
 use crate::engine::{TokenKey, mesh_setting};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::resolve;
+use crate::render::mesh::IstioApi;
 use crate::render::{Object, Origin, Setting, objects, official, yaml};
 use crate::supply::machine;
 
@@ -65,6 +66,7 @@ impl Run for Render {
                 &stack,
                 TokenKey::load(&loaded.state())?.as_ref(),
                 Some(Origin::Registry),
+                IstioApi::default(),
             ),
             ..Setting::default()
         };

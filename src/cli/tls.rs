@@ -7,6 +7,7 @@ use crate::engine::{self, Platform};
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::tls::{self, Pair, Served};
 use crate::operate::{OperateError, Site};
+use crate::render::mesh::tls_secret;
 use crate::report::{Palette, Table};
 
 /// The certificate that the ingress gateway serves on its https port
@@ -60,6 +61,7 @@ impl Tls {
 impl Run for Tls {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
+        let secret = tls_secret(platform.stack());
         let palette = context.stdout_palette();
         let served = context.block_on(async {
             match &self.verb {
@@ -68,7 +70,7 @@ impl Run for Tls {
                         what: "a certificate".to_owned(),
                         hint: "vadev tls create makes one".to_owned(),
                     };
-                    Ok(tls::show(&context.site_of(&platform).await?)
+                    Ok(tls::show(&context.site_of(&platform).await?, &secret)
                         .await?
                         .ok_or_else(none)?)
                 }
@@ -82,7 +84,7 @@ impl Run for Tls {
                     let site = context
                         .site_of_to(&platform, "Replace the gateway's certificate")
                         .await?;
-                    let now = tls::show(&site).await?;
+                    let now = tls::show(&site, &secret).await?;
                     if now.as_ref().is_some_and(|now| !now.development) {
                         let message = "the certificate was given to vadev, which can't renew it";
                         let hint = "get a new one, then vadev tls create --cert FILE --key FILE";
@@ -112,7 +114,7 @@ async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Ser
     };
     let (chain, key) = (read(cert)?, read(key)?);
     let hosts = if create.hosts.is_empty() {
-        tls::gateway_hosts(site).await?
+        tls::gateway_hosts(site, &tls_secret(platform.stack())).await?
     } else {
         create.hosts.clone()
     };
@@ -132,7 +134,7 @@ async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Ser
 /// A certificate by the workspace's own authority.
 async fn develop(platform: &Platform, site: &Site, hosts: Vec<String>) -> Result<Served, Failure> {
     let hosts = if hosts.is_empty() {
-        engine::tls::HOSTS.map(str::to_owned).to_vec()
+        engine::tls::hosts(platform.stack())
     } else {
         hosts
     };
@@ -162,7 +164,7 @@ async fn serve(
     let mut served = tls::check(pair, hosts)?;
     served.development = development;
     let step = site.reporter.step("tls", "Serve the certificate", None);
-    tls::put(site, pair, development).await?;
+    tls::put(site, &tls_secret(platform.stack()), pair, development).await?;
     if platform.options.place.existing().is_none() {
         step.progress("waiting until the gateway shows it");
         tls::wait_served(platform.options.https_port, pair, Duration::from_mins(1)).await?;

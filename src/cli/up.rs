@@ -296,6 +296,11 @@ fn told(report: &UpReport, dry_run: bool, palette: Palette) -> String {
     });
     if let Some(url) = report.urls.first() {
         lines.push(format!("Look at {}", palette.cyan(url)));
+        if let Some(host) = &report.host {
+            lines.push(format!(
+                "The cluster's ingress gateway knows it by that host: curl -H 'Host: {host}' http://ADDRESS/health"
+            ));
+        }
     }
     lines.push(format!(
         "kubectl and its like find it as context {}",

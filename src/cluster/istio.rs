@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::k8s::{
-    ApplyOptions, Cluster, DeleteOptions, K8sError, MANAGER, ObjectRef, Propagation, View, WaitOptions,
-    apply_all, apply_one, delete_all, find, observe, wait_for,
+    ApplyOptions, Cluster, DeleteOptions, K8sError, KindInfo, MANAGER, ObjectRef, Propagation, View,
+    WaitOptions, apply_all, apply_one, delete_all, find, observe, observe_kinds, wait_for,
 };
 use crate::report::Step;
 use crate::supply::process::Command;
@@ -107,27 +107,35 @@ impl Mesh {
                 .to_owned();
             return Ok(Self::Installed { digest });
         }
-        let istiod = ObjectRef::new("apps/v1", "Deployment", SYSTEM, "istiod");
-        let Some(found) = find(cluster, &istiod).await? else {
-            return Ok(Self::Missing);
-        };
+        // By its label: a revisioned installation calls it `istiod-<revision>`.
+        let kinds: Vec<KindInfo> = KindInfo::find("apps/v1", "Deployment")
+            .copied()
+            .into_iter()
+            .collect();
+        let found = observe_kinds(cluster, "app=istiod", &kinds).await?;
+        let in_system = found
+            .iter()
+            .filter(|(id, _)| id.namespace.as_deref() == Some(SYSTEM));
+        Ok(Self::of(in_system.map(|(_, value)| value)))
+    }
+
+    /// Without vadev's mark, what the Deployments of istiod say.
+    fn of<'a>(istiods: impl Iterator<Item = &'a Value>) -> Self {
         // An installation by vadev that was interrupted carries its label, but no mark yet.
-        if found
-            .metadata
-            .labels
-            .as_ref()
-            .is_some_and(|labels| labels.contains_key(LABEL))
-        {
-            return Ok(Self::Missing);
+        let mut foreign = istiods
+            .filter(|istiod| istiod["metadata"]["labels"][LABEL].is_null())
+            .peekable();
+        if foreign.peek().is_none() {
+            return Self::Missing;
         }
-        let image = found
-            .data
-            .pointer("/spec/template/spec/containers/0/image")
-            .and_then(Value::as_str);
-        let version = image
-            .and_then(|image| image.rsplit_once(':'))
-            .map(|(_, tag)| tag.to_owned());
-        Ok(Self::Foreign { version })
+        let tag = |istiod: &Value| {
+            let image = istiod.pointer("/spec/template/spec/containers/0/image")?;
+            let (_, tag) = image.as_str()?.rsplit_once(':')?;
+            Some(tag.to_owned())
+        };
+        Self::Foreign {
+            version: foreign.find_map(tag),
+        }
     }
 
     /// Applies an installation and waits until istiod is ready and injects; gateways come up meanwhile. Only then is it
@@ -239,6 +247,21 @@ async fn fails(view: &View, workload: &ObjectRef, within: Duration, step: &Step)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_istiod_of_whatever_name_is_somebody_elses_unless_vadev_has_labelled_it() {
+        let istiod =
+            |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"image": image}]}}}});
+        let canary = istiod("docker.io/istio/pilot:1.20.3-distroless");
+        let foreign = |version: &str| Mesh::Foreign {
+            version: Some(version.to_owned()),
+        };
+        assert_eq!(Mesh::of([&canary].into_iter()), foreign("1.20.3-distroless"));
+        let mut interrupted = istiod("vadev.local/istio/pilot:1.31.0");
+        interrupted["metadata"]["labels"][LABEL] = json!("vadev");
+        assert_eq!(Mesh::of([&interrupted].into_iter()), Mesh::Missing);
+        assert_eq!(Mesh::of(std::iter::empty()), Mesh::Missing);
+    }
 
     #[test]
     fn only_what_needs_the_root_certificate_waits_for_it() {

@@ -158,18 +158,25 @@ impl FromSource {
     }
 }
 
+/// Why a service's image has to be built; `None` where Docker has the one of the source as it is.
+pub async fn to_build(platform: &Platform, source: &FromSource) -> Result<Option<String>, Failure> {
+    let docker = platform.supply.docker().await?;
+    let there = match source.current_build() {
+        Some(made) => image::engine_id(docker, &source.moving).await?.as_ref() == Some(&made.image.id),
+        None => false,
+    };
+    Ok((!there).then(|| source.cause()))
+}
+
 /// Builds a service's image now, where Docker has not got the one of the source as it is; whether it had to.
 pub async fn build_first(platform: &Platform, source: &FromSource) -> Result<bool, Failure> {
-    let docker = platform.supply.docker().await?;
-    if let Some(made) = source.current_build()
-        && image::engine_id(docker, &source.moving).await?.as_ref() == Some(&made.image.id)
-    {
+    let Some(cause) = to_build(platform, source).await? else {
         return Ok(false);
-    }
+    };
     let title = format!("Get image {}", source.moving);
     let step = platform
         .reporter
-        .step(format!("image/{}", source.moving), title, Some(source.cause()));
+        .step(format!("image/{}", source.moving), title, Some(cause));
     match source.clone().build(platform, &step).await {
         Ok(made) => step.done(made.image.reference),
         Err(error) => {
@@ -224,14 +231,13 @@ pub async fn observe(
         if serves {
             continue;
         }
-        let in_docker = match source.current_build() {
-            Some(made) => image::engine_id(docker, &source.moving).await?.as_ref() == Some(&made.image.id),
-            None => false,
-        };
-        if in_docker {
-            seen.to_ship.insert(source.moving.clone());
-        } else {
-            seen.to_build.insert(source.moving.clone(), source.cause());
+        match to_build(platform, source).await? {
+            None => {
+                seen.to_ship.insert(source.moving.clone());
+            }
+            Some(cause) => {
+                seen.to_build.insert(source.moving.clone(), cause);
+            }
         }
     }
     if let Some(cluster) = cluster {

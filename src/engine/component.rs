@@ -78,7 +78,12 @@ async fn rendered(
         Plain::new(Family::Environment, message)
     })?;
     let setting = Setting {
-        mesh: mesh_setting(stack, Some(&TokenKey::ensure(state)?), images.proxies()),
+        mesh: mesh_setting(
+            stack,
+            Some(&TokenKey::ensure(state)?),
+            images.proxies(),
+            super::mesh::api(platform, Some(cluster)).await?,
+        ),
         images: images.deployed,
         secrets,
         ..Setting::default()

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::render::ObjectId;
+use crate::render::mesh::tls_secret;
 use crate::render::object::{MANAGED_BY, SET_BY, WORKSPACE};
 
 /// How much goes.
@@ -26,7 +27,7 @@ pub enum DownOptions {
     /// The applications; infrastructure, its data, the cluster and Istio stay.
     KeepInfra,
     /// The cluster, and the workspace's state folder with its secrets. Of a cluster that is not vadev's own: everything that
-    /// vadev deployed, and Istio where vadev installed it.
+    /// vadev deployed, and Istio where vadev installed it and nobody else uses it.
     Purge,
 }
 
@@ -92,7 +93,11 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
             }
             if there {
                 if options == DownOptions::Purge {
-                    goes.push("Istio with its definitions, where vadev installed it".to_owned());
+                    let cluster = platform.connect(PATIENCE).await?;
+                    match keeps_mesh(platform, &cluster).await? {
+                        Some(why) => stays.push(why),
+                        None => goes.push("Istio with its definitions, where vadev installed it".to_owned()),
+                    }
                 }
                 if matches!(options, DownOptions::All | DownOptions::Purge) {
                     goes.push("the volumes of the databases with all their data".to_owned());
@@ -163,6 +168,10 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             step.done(format!("{} removed", gone.len()));
             removed.extend(gone.iter().map(ToString::to_string));
             if options == DownOptions::Purge {
+                if let Some(why) = keeps_mesh(platform, &cluster).await? {
+                    platform.reporter.note(format!("not removed: {why}"));
+                    return Ok(DownReport { removed });
+                }
                 let step = platform.reporter.step("mesh", "Remove Istio", None);
                 let count = Mesh::remove(&cluster, PATIENCE).await?;
                 step.done(format!("{count} removed"));
@@ -171,6 +180,31 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
         }
     }
     Ok(DownReport { removed })
+}
+
+/// Istio, with the reason for which it is not this platform's to remove; `None` where it is.
+async fn keeps_mesh(platform: &Platform, cluster: &Cluster) -> Result<Option<String>, Failure> {
+    if matches!(Mesh::observe(cluster).await?, Mesh::Foreign { .. }) {
+        return Ok(Some("Istio, which vadev did not install".to_owned()));
+    }
+    let kinds: Vec<KindInfo> = KindInfo::find("v1", "Namespace").copied().into_iter().collect();
+    let namespaces = k8s::observe_kinds(cluster, "", &kinds).await?;
+    let stack = platform.stack();
+    let others: Vec<&str> = namespaces
+        .iter()
+        .filter(|(id, value)| id.name != stack.namespaces.mesh && is_anothers(value, &stack.workspace))
+        .map(|(id, _)| id.name.as_str())
+        .collect();
+    Ok((!others.is_empty()).then(|| format!("Istio, which others use: {}", others.join(", "))))
+}
+
+/// Whether a namespace is part of another platform of vadev's, or else has sidecars.
+fn is_anothers(namespace: &Value, workspace: &str) -> bool {
+    let labels = &namespace["metadata"]["labels"];
+    if labels[MANAGED_BY] == "vadev" {
+        return labels[WORKSPACE] != workspace;
+    }
+    labels["istio-injection"] == "enabled" || labels["istio.io/rev"].is_string()
 }
 
 /// Whether the cluster is one that vadev makes and deletes.
@@ -206,6 +240,14 @@ async fn objects(platform: &Platform, options: DownOptions) -> Result<Vec<Object
     let ours: Vec<&ObjectRef> = snapshot.iter().map(|(id, _)| id).filter(goes).collect();
     let mut objects: Vec<ObjectId> = ours.iter().copied().map(ObjectId::from).collect();
     objects.extend(autoscalers(&cluster, &ours).await?.iter().map(ObjectId::from));
+    // The certificate is in no rendering, and so carries no workspace; where the gateway is shared it has a name of its own.
+    if platform.stack().host.is_some() && options != DownOptions::KeepInfra {
+        let name = tls_secret(platform.stack());
+        let secret = ObjectRef::new("v1", "Secret", &namespaces.mesh, &name);
+        if k8s::find(&cluster, &secret).await?.is_some() {
+            objects.push(ObjectId::from(&secret));
+        }
+    }
     Ok(objects)
 }
 
@@ -316,5 +358,19 @@ mod tests {
         assert!(!strange("Job", Value::Null, json!([{"kind": "CronJob"}])));
         let claim = |app: &str| strange("PersistentVolumeClaim", json!({"app": app}), Value::Null);
         assert!(claim("wiki") && !claim("postgres"));
+    }
+
+    #[test]
+    fn a_mesh_is_anothers_too_where_namespaces_have_sidecars() {
+        let anothers =
+            |labels: Value| is_anothers(&json!({ "metadata": { "labels": labels } }), "alice-shop");
+        assert!(anothers(json!({ MANAGED_BY: "vadev", WORKSPACE: "bob-shop" })));
+        assert!(anothers(json!({ "istio-injection": "enabled" })));
+        assert!(anothers(json!({ "istio.io/rev": "canary" })));
+        assert!(!anothers(
+            json!({ MANAGED_BY: "vadev", WORKSPACE: "alice-shop", "istio-injection": "enabled" })
+        ));
+        assert!(!anothers(json!({ "istio-injection": "disabled" })));
+        assert!(!is_anothers(&json!({ "metadata": {} }), "alice-shop"));
     }
 }

@@ -6,17 +6,27 @@ use super::platform::Platform;
 use super::tls;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef};
-use crate::render::mesh::TLS_SECRET;
+use crate::render::mesh::tls_secret;
 use crate::render::object::{COMPONENT, MANAGED_BY};
+
+/// For a cluster that is not vadev's own: an Istio that was there already has no certificate for the platform.
+pub async fn serve_elsewhere(platform: &Platform, cluster: &Cluster) -> Result<(), Failure> {
+    if platform.options.place.existing().is_none() || platform.stack().mesh.is_none() {
+        return Ok(());
+    }
+    cluster.recheck().await?;
+    serve(platform, cluster, ApplyOptions::default()).await
+}
 
 /// Gives the gateway's https port a development certificate; one that is there, whoever made it, stays.
 pub async fn serve(platform: &Platform, cluster: &Cluster, options: ApplyOptions<'_>) -> Result<(), Failure> {
     let namespace = &platform.stack().namespaces.mesh;
-    let there = k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, TLS_SECRET)).await?;
+    let name = tls_secret(platform.stack());
+    let there = k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, &name)).await?;
     if there.is_some() {
         return Ok(());
     }
-    let hosts = tls::HOSTS.map(str::to_owned);
+    let hosts = tls::hosts(platform.stack());
     let made = tls::development_certificate(&platform.options.state, &hosts).map_err(|error| {
         Plain::new(
             Family::Internal,
@@ -27,7 +37,7 @@ pub async fn serve(platform: &Platform, cluster: &Cluster, options: ApplyOptions
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": TLS_SECRET,
+            "name": name,
             "namespace": namespace,
             "labels": { MANAGED_BY: "vadev", COMPONENT: "tls" },
         },

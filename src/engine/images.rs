@@ -132,15 +132,13 @@ async fn components(platform: &Platform, images: &mut Images) -> Result<(), Fail
     }
     for sized in &stack.services {
         let service = &sized.service;
-        // The moving tag lives in nodes that vadev can reach; another's cluster pulls from its registry.
-        let own = platform.options.place.existing().is_none();
-        if !own && builds::source(platform, sized).is_some() {
-            platform.reporter.note(format!(
-                "{}: source is built for vadev's own clusters only; here runs what a registry has, or its stand-in",
-                service.name
-            ));
-        }
-        if own && let Some(source) = builds::prepare(platform, sized).await? {
+        if let Some(source) = builds::prepare(platform, sized).await? {
+            // Another's cluster pulls from a registry, under a name that ends in the image's ID: it is built before that.
+            if platform.options.place.existing().is_some()
+                && let Some(cause) = builds::to_build(platform, &source).await?
+            {
+                images.to_supply.insert(source.moving.clone(), cause);
+            }
             let deployed = DeployedImage {
                 reference: source.moving.clone(),
                 origin: Origin::Built,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use tokio::time::sleep;
+
+use crate::failure::{Failure, Family, Plain};
 
 /// What a request came to.
 #[derive(Debug, Clone)]
@@ -11,6 +14,23 @@ pub struct Answer {
     pub status: Option<u16>,
     /// The body, or why no answer came. Cut to 300 characters.
     pub body: String,
+}
+
+/// A client whose requests name `host`, by which a gateway that several platforms share tells them apart.
+pub fn client(timeout: Duration, host: Option<&str>) -> Result<reqwest::Client, Failure> {
+    let trouble = |error: &dyn std::fmt::Display| {
+        Plain::new(Family::Internal, format!("can't make an HTTP client: {error}"))
+    };
+    let mut headers = HeaderMap::new();
+    if let Some(host) = host {
+        headers.insert(
+            HOST,
+            HeaderValue::from_str(host).map_err(|error| trouble(&error))?,
+        );
+    }
+    let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
+    let built = builder.default_headers(headers).build();
+    Ok(built.map_err(|error| trouble(&error))?)
 }
 
 /// Asks until the answer is 200 or the deadline has passed, and returns the last answer. The gateway answers 503 for a

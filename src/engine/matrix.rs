@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
 
-use super::ingress::ask_with;
+use super::ingress::{self, ask_with};
 use super::platform::Platform;
 use super::tokens::{Claims, TokenKey};
+use super::verify::entrance;
 use crate::agent::serve::Reached;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, ExecTarget};
@@ -107,7 +108,7 @@ pub async fn matrix(platform: &Platform, cluster: &Cluster) -> Result<MeshReport
         step.progress(caller.service.name.clone());
         pairs.extend(found);
     }
-    pairs.extend(from_gateway(platform).await?);
+    pairs.extend(from_gateway(platform, cluster).await?);
     pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
     let wrong = pairs.iter().filter(|pair| !pair.ok).count();
     let unknown = pairs
@@ -222,12 +223,10 @@ async fn ask_in_pod(
 }
 
 /// Each service's first prefix through the gateway; a path below it that only the service itself could know.
-async fn from_gateway(platform: &Platform) -> Result<Vec<Pair>, Failure> {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(20))
-        .no_proxy()
-        .build()
-        .map_err(|error| Plain::new(Family::Internal, format!("can't make an HTTP client: {error}")))?;
+async fn from_gateway(platform: &Platform, cluster: &Cluster) -> Result<Vec<Pair>, Failure> {
+    let client = ingress::client(Duration::from_secs(20), platform.stack().host.as_deref())?;
+    // The forward lives as long as the questions.
+    let (base, _forward) = entrance(platform, cluster).await?;
     let token = match (TokenKey::load(&platform.options.state)?, &platform.stack().mesh) {
         (Some(key), Some(mesh)) => Some(
             key.sign(&mesh.policy.tokens, platform.stack(), &every_role(platform))?
@@ -241,7 +240,7 @@ async fn from_gateway(platform: &Platform) -> Result<Vec<Pair>, Failure> {
         let Some(prefix) = service.prefixes.first() else {
             continue;
         };
-        let url = format!("http://127.0.0.1:{}{prefix}", platform.options.http_port);
+        let url = format!("{base}{prefix}");
         let public = service.access.public.contains(prefix);
         let answer = ask_with(&client, &url, None).await;
         let detail = told(answer.status, answer.body.trim());

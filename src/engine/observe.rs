@@ -81,7 +81,11 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
     observed.images_to_ship.extend(seen.to_ship);
     observed.images_to_supply.extend(seen.to_build);
     observed.stale = seen.stale;
-    observed.mesh = mesh::state(installed?);
+    let installed = installed?;
+    if !own {
+        mesh::refuse_old(&cluster.version().await?, &installed)?;
+    }
+    observed.mesh = mesh::state(installed);
     Ok((observed, Some(cluster)))
 }
 

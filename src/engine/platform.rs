@@ -17,7 +17,9 @@ use crate::supply::Supply;
 pub struct PlatformOptions {
     /// The resolved platform.
     pub stack: Stack,
-    /// The workspace's state folder, `.vadev/`.
+    /// The workspace's folder.
+    pub root: PathBuf,
+    /// The state folder: the workspace's `.vadev/`, or one in it for a cluster that is not vadev's own.
     pub state: PathBuf,
     /// Port on 127.0.0.1 for http.
     pub http_port: u16,
@@ -54,7 +56,7 @@ impl Platform {
 
     /// The workspace's folder: sources are relative to it.
     pub fn root(&self) -> &std::path::Path {
-        self.options.state.parent().unwrap_or(&self.options.state)
+        &self.options.root
     }
 
     /// The resolved stack.

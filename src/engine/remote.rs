@@ -127,6 +127,8 @@ pub async fn rename(
         }
         images.push.insert(remote, local);
     }
+    // What is built here is now an image in the registry like any other: no node is given it, and its name tells it apart.
+    images.sources.clear();
     if let Some(istio) = images
         .istio
         .as_mut()

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::platform::Platform;
+use super::turn;
 use crate::failure::Failure;
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::profile::stack::LeftOut;
@@ -54,7 +55,7 @@ pub struct ComponentStatus {
     pub since: String,
     /// How long ago that was, for people: `3h20m`.
     pub age: String,
-    /// Its address on this machine; absent where it has no prefix.
+    /// Its address: on this machine, or under the platform's host where a gateway is shared; absent where it has none.
     pub url: Option<String>,
 }
 
@@ -177,7 +178,7 @@ fn component(platform: &Platform, id: &ObjectRef, value: &Value, pods: &[&Value]
         restarts: restarts(pods, &namespace, &value["spec"]["selector"]),
         age: age(&text("/metadata/creationTimestamp")),
         since: text("/metadata/creationTimestamp"),
-        url: prefix.map(|prefix| format!("http://127.0.0.1:{}{prefix}", platform.options.http_port)),
+        url: prefix.and_then(|prefix| Some(format!("{}{prefix}", turn::base(platform)?))),
         namespace,
     }
 }

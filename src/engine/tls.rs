@@ -12,6 +12,8 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+use crate::profile::Stack;
+
 /// A certificate chain and its key, PEM.
 pub struct Certificate {
     /// Leaf, then the authority.
@@ -27,6 +29,12 @@ pub const HOSTS: [&str; 4] = [
     "voiceassistant.localhost",
     "127.0.0.1",
 ];
+
+/// As [`HOSTS`], with the host by which a gateway that several platforms share knows this one.
+pub fn hosts(stack: &Stack) -> Vec<String> {
+    let own = stack.host.iter().cloned();
+    own.chain(HOSTS.map(str::to_owned)).collect()
+}
 
 /// Days that a leaf is good for: what browsers accept at most.
 const LEAF_DAYS: i64 = 397;

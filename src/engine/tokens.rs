@@ -182,7 +182,12 @@ fn issuer(policy: &TokenPolicy, stack: &Stack) -> String {
 }
 
 /// What the mesh's objects depend on, on this machine. `key` absent: only public paths are served.
-pub fn mesh_setting(stack: &Stack, key: Option<&TokenKey>, proxies: Option<Origin>) -> MeshSetting {
+pub fn mesh_setting(
+    stack: &Stack,
+    key: Option<&TokenKey>,
+    proxies: Option<Origin>,
+    api: IstioApi,
+) -> MeshSetting {
     let trust = |policy: &TokenPolicy, key: &TokenKey| TokenTrust {
         issuer: issuer(policy, stack),
         audience: policy.audience.clone(),
@@ -192,7 +197,7 @@ pub fn mesh_setting(stack: &Stack, key: Option<&TokenKey>, proxies: Option<Origi
     MeshSetting {
         tokens: policy.zip(key).map(|(policy, key)| trust(policy, key)),
         istio_filters: proxies == Some(Origin::Registry),
-        api: IstioApi::V1,
+        api,
         traces_percent: 100,
     }
 }

@@ -26,12 +26,22 @@ pub fn lock(state: &std::path::Path) -> Result<std::fs::File, Failure> {
     }
 }
 
-/// Where to look: the platform's health and every prefix, through the ingress gateway.
-pub fn urls(platform: &Platform) -> Vec<String> {
-    if platform.stack().mesh.is_none() || platform.options.place.existing().is_some() {
-        return Vec::new();
+/// Where paths of the platform are looked at, through the ingress gateway. Where several platforms share the gateway, it is a
+/// host name that leads to this one; the gateway's own address is the cluster's affair.
+pub fn base(platform: &Platform) -> Option<String> {
+    match (&platform.stack().host, platform.options.place.existing()) {
+        (Some(host), _) => Some(format!("http://{host}")),
+        (None, Some(_)) => None,
+        (None, None) => Some(format!("http://127.0.0.1:{}", platform.options.http_port)),
     }
-    let base = format!("http://127.0.0.1:{}", platform.options.http_port);
+}
+
+/// Where to look: the platform's health and every prefix.
+pub fn urls(platform: &Platform) -> Vec<String> {
+    let base = base(platform).filter(|_| platform.stack().mesh.is_some());
+    let Some(base) = base else {
+        return Vec::new();
+    };
     let prefixes = platform
         .stack()
         .services

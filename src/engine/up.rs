@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use super::actions::Run;
 use super::develop::{self, Develop};
 use super::execute::carry_out;
+use super::gateway_tls;
 use super::images::{self, Images};
 use super::journal::{Entry, Journal};
 use super::mesh;
@@ -25,6 +26,7 @@ use crate::cluster::merge_into_user_file;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Observed, Plan};
 use crate::profile::stack::LeftOut;
+use crate::render::mesh::IstioApi;
 use crate::render::{self, Object, Setting};
 use tokio_util::sync::CancellationToken;
 
@@ -78,8 +80,10 @@ pub struct UpReport {
     pub left_out: Vec<LeftOut>,
     /// The context of the cluster, in `.vadev/` and in the user's kubeconfig.
     pub context: String,
-    /// Addresses on this machine.
+    /// Addresses on this machine, or under `host`.
     pub urls: Vec<String>,
+    /// The host name under which a shared ingress gateway knows the platform; `None` where it has a gateway for itself.
+    pub host: Option<String>,
     /// Wall-clock seconds of all of it.
     pub seconds: f64,
 }
@@ -160,7 +164,8 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         };
         let (observed, cluster) = observe(platform, &images).await?;
         refuse_foreign_mesh(platform, &observed.mesh, mesh_digest.as_deref())?;
-        let objects = objects(platform, &images, &observed, &prepared)?;
+        let api = mesh::api(platform, cluster.as_ref()).await?;
+        let objects = objects(platform, &images, &observed, &prepared, api)?;
         let stopped = matches!(observed.cluster, ClusterState::Stopped | ClusterState::Paused);
         let desired = Desired {
             stack: platform.stack(),
@@ -203,6 +208,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
     let mut report = report(platform, &images, planned, steps, begun);
     let cluster = platform.connect(options.timeout).await?;
     offer_context(platform, options.use_context).await?;
+    gateway_tls::serve_elsewhere(platform, &cluster).await?;
     if options.goal == Goal::Verified {
         report.verify = Some(verify(platform, &cluster, &objects, options.timeout).await?);
         seed(platform, &cluster, &objects).await?;
@@ -218,6 +224,7 @@ fn objects(
     images: &Images,
     observed: &Observed,
     prepared: &develop::AllPrepared,
+    api: IstioApi,
 ) -> Result<Vec<Object>, Failure> {
     let state = &platform.options.state;
     let live = secrets::live(&observed.objects);
@@ -242,6 +249,7 @@ fn objects(
             platform.stack(),
             Some(&TokenKey::ensure(state)?),
             images.proxies(),
+            api,
         ),
         ..Setting::default()
     };
@@ -376,6 +384,7 @@ fn report(
         left_out,
         context: platform.context(),
         urls: urls(platform),
+        host: platform.stack().host.clone(),
         seconds: begun.elapsed().as_secs_f64(),
     }
 }

@@ -8,10 +8,11 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ingress::{Answer, ask, poll};
+use super::ingress::{self, Answer, ask, poll};
+use super::mesh;
 use super::platform::Platform;
 use super::tokens::{self, TokenKey};
-use crate::failure::{Failure, Family, Plain};
+use crate::failure::Failure;
 use crate::k8s::{self, Cluster, Forward, ForwardTarget, Readiness};
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Setting};
@@ -57,6 +58,9 @@ impl CheckResult {
     }
 }
 
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
 /// ingress is polled.
 pub async fn verify(
@@ -66,21 +70,18 @@ pub async fn verify(
     within: Duration,
 ) -> Result<VerifyReport, Failure> {
     let step = platform.reporter.step("verify", "Verify", None);
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .no_proxy()
-        .build()
-        .map_err(|error| Plain::new(Family::Internal, format!("can't make an HTTP client: {error}")))?;
+    let client = ingress::client(ANSWER, None)?;
+    let outside = ingress::client(ANSWER, platform.stack().host.as_deref())?;
     step.progress("objects and workloads");
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let snapshot = k8s::observe(cluster, &selector).await?;
     let mut checks = there(objects, &snapshot);
     step.progress("the ingress and every service's dependencies");
-    let (through_ingress, dependencies) = tokio::join!(
-        ingress(platform, cluster, &client, within),
+    let (ingress, dependencies) = tokio::join!(
+        through_ingress(platform, cluster, &outside, within),
         dependencies(platform, cluster, &client, within)
     );
-    checks.extend(through_ingress);
+    checks.extend(ingress);
     checks.extend(dependencies);
     let failed = checks.iter().filter(|check| !check.ok).count();
     let report = VerifyReport {
@@ -111,6 +112,7 @@ pub async fn verify_now(
             platform.stack(),
             TokenKey::load(&platform.options.state)?.as_ref(),
             images.proxies(),
+            mesh::api(platform, Some(cluster)).await?,
         ),
         images: images.deployed,
         ..Setting::default()
@@ -177,7 +179,7 @@ fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
 }
 
 /// `/health`, `/api/v1/health` and each service's own health through its prefix.
-async fn ingress(
+async fn through_ingress(
     platform: &Platform,
     cluster: &Cluster,
     client: &reqwest::Client,
@@ -210,14 +212,19 @@ async fn ingress(
     let asks: FuturesUnordered<_> = paths
         .map(|path| {
             let url = format!("{base}{path}");
-            async move { CheckResult::of("ingress", url.clone(), &poll(client, &url, within).await) }
+            // By a forward the address is another each time, and says nothing.
+            let name = match &platform.stack().host {
+                Some(host) => format!("http://{host}{path}"),
+                None => url.clone(),
+            };
+            async move { CheckResult::of("ingress", name, &poll(client, &url, within).await) }
         })
         .collect();
     sorted(asks.collect().await)
 }
 
 /// Where the ingress gateway is asked: vadev's own clusters publish it on this machine, others are reached by a forward.
-async fn entrance(
+pub(super) async fn entrance(
     platform: &Platform,
     cluster: &Cluster,
 ) -> Result<(String, Option<Forward>), k8s::K8sError> {

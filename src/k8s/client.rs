@@ -145,6 +145,17 @@ impl Cluster {
         Ok(info.await?.git_version)
     }
 
+    /// The versions of an API group that the server serves; none where it does not know the group.
+    pub async fn versions_of(&self, group: &str) -> Result<Vec<String>, K8sError> {
+        let within = Duration::from_secs(10);
+        let groups = retrying("read", "the API server's groups", within, transient, || {
+            self.client.list_api_groups()
+        });
+        let found = groups.await?.groups.into_iter().find(|one| one.name == group);
+        let versions = found.map(|one| one.versions).unwrap_or_default();
+        Ok(versions.into_iter().map(|one| one.version).collect())
+    }
+
     /// The API of the kind of `reference`, in its namespace.
     pub(super) async fn api(&self, reference: &ObjectRef) -> Result<Api<DynamicObject>, K8sError> {
         let (api_version, kind) = (&reference.api_version, &reference.kind);

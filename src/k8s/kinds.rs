@@ -43,7 +43,7 @@ const fn global(api_version: &'static str, kind: &'static str, plural: &'static 
 pub const PODS: &[KindInfo] = &[ns("v1", "Pod", "pods")];
 
 /// Every kind that vadev renders or that Istio's manifests hold, in the order in which deletion is safest when read
-/// backwards. Kubernetes 1.25+ and Istio 1.22+ serve all of these versions.
+/// backwards. Kubernetes 1.25+ and Istio 1.22+ serve all of these versions; see [`KindInfo::before`].
 pub const BUILT_IN: &[KindInfo] = &[
     global("v1", "Namespace", "namespaces"),
     global(
@@ -139,8 +139,22 @@ impl KindInfo {
     pub fn rank(api_version: &str, kind: &str) -> usize {
         BUILT_IN
             .iter()
-            .position(|k| k.api_version == api_version && k.kind == kind)
+            .position(|k| {
+                let older = || k.before().is_some_and(|older| older.api_version == api_version);
+                k.kind == kind && (k.api_version == api_version || older())
+            })
             .unwrap_or(BUILT_IN.len())
+    }
+
+    /// The same kind as a server has it that does not serve this version: Istio before 1.22.
+    pub(super) fn before(&self) -> Option<Self> {
+        let api_version = match self.api_version {
+            "networking.istio.io/v1" => "networking.istio.io/v1beta1",
+            "security.istio.io/v1" => "security.istio.io/v1beta1",
+            "telemetry.istio.io/v1" => "telemetry.istio.io/v1alpha1",
+            _ => return None,
+        };
+        Some(Self { api_version, ..*self })
     }
 
     pub(super) fn resource(&self) -> ApiResource {
@@ -225,6 +239,8 @@ mod tests {
         assert!(KindInfo::rank("v1", "Namespace") < KindInfo::rank("v1", "ConfigMap"));
         assert!(KindInfo::rank("v1", "Secret") < KindInfo::rank("apps/v1", "Deployment"));
         assert_eq!(KindInfo::rank("example.org/v1", "Thing"), BUILT_IN.len());
+        let gateway = |version: &str| KindInfo::rank(&format!("networking.istio.io/{version}"), "Gateway");
+        assert_eq!(gateway("v1beta1"), gateway("v1"));
     }
 
     #[test]

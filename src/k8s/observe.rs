@@ -111,9 +111,27 @@ async fn gather(
 async fn list(
     cluster: &Cluster,
     selector: &str,
-    kind: KindInfo,
+    mut kind: KindInfo,
     namespace: Option<&str>,
 ) -> Result<Vec<(ObjectRef, Value)>, K8sError> {
+    loop {
+        match list_served(cluster, selector, kind, namespace).await? {
+            Some(objects) => return objects.iter().map(|object| entry(kind, object)).collect(),
+            None => match kind.before() {
+                Some(older) => kind = older,
+                None => return Ok(Vec::new()),
+            },
+        }
+    }
+}
+
+/// `None` where the server does not know the kind.
+async fn list_served(
+    cluster: &Cluster,
+    selector: &str,
+    kind: KindInfo,
+    namespace: Option<&str>,
+) -> Result<Option<Vec<DynamicObject>>, K8sError> {
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(cluster.client(), namespace, &kind.resource()),
         None => Api::all_with(cluster.client(), &kind.resource()),
@@ -126,16 +144,12 @@ async fn list(
         transient,
         || async {
             match api.list(&params).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-                other => other.map(|found| found.items),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                other => other.map(|found| Some(found.items)),
             }
         },
     );
-    listed
-        .await?
-        .into_iter()
-        .map(|object| entry(kind, &object))
-        .collect()
+    listed.await
 }
 
 /// Entries of a list carry neither apiVersion nor kind; they are put back.

@@ -20,7 +20,6 @@ use super::error::OperateError;
 use super::site::Site;
 use crate::failure::Failure;
 use crate::k8s::{self, ApplyOptions, KindInfo};
-use crate::render::mesh::TLS_SECRET;
 use crate::render::object::COMPONENT;
 
 /// The annotation that says whose certificate it is.
@@ -164,15 +163,15 @@ fn served(facts: der::Facts, development: bool) -> Served {
     }
 }
 
-/// Puts a checked pair where the gateway takes it from.
-pub async fn put(site: &Site, pair: &Pair<'_>, development: bool) -> Result<(), Failure> {
+/// Puts a checked pair into the Secret that the gateway takes it from.
+pub async fn put(site: &Site, secret: &str, pair: &Pair<'_>, development: bool) -> Result<(), Failure> {
     site.cluster.recheck().await?;
     let labels = BTreeMap::from([(crate::render::object::MANAGED_BY, "vadev"), (COMPONENT, "tls")]);
-    let secret = json!({
+    let object = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": TLS_SECRET,
+            "name": secret,
             "namespace": site.namespaces.mesh,
             "labels": labels,
             "annotations": { ORIGIN: if development { "development" } else { "given" } },
@@ -180,12 +179,12 @@ pub async fn put(site: &Site, pair: &Pair<'_>, development: bool) -> Result<(), 
         "type": "kubernetes.io/tls",
         "stringData": { "tls.crt": pair.chain, "tls.key": pair.key },
     });
-    k8s::apply_one(&site.cluster, &secret, ApplyOptions::default()).await?;
+    k8s::apply_one(&site.cluster, &object, ApplyOptions::default()).await?;
     Ok(())
 }
 
-/// The hosts for which a gateway serves the certificate, as far as they are named.
-pub async fn gateway_hosts(site: &Site) -> Result<Vec<String>, Failure> {
+/// The hosts for which a gateway serves the certificate of the Secret `secret`, as far as they are named.
+pub async fn gateway_hosts(site: &Site, secret: &str) -> Result<Vec<String>, Failure> {
     let kinds: Vec<KindInfo> = KindInfo::find("networking.istio.io/v1", "Gateway")
         .copied()
         .into_iter()
@@ -193,17 +192,17 @@ pub async fn gateway_hosts(site: &Site) -> Result<Vec<String>, Failure> {
     let found = k8s::observe_in(&site.cluster, &site.all_namespaces(), "", &kinds).await?;
     let mut hosts: Vec<String> = found
         .iter()
-        .flat_map(|(_, gateway)| served_hosts(gateway))
+        .flat_map(|(_, gateway)| served_hosts(gateway, secret))
         .collect();
     hosts.sort();
     hosts.dedup();
     Ok(hosts)
 }
 
-fn served_hosts(gateway: &Value) -> Vec<String> {
+fn served_hosts(gateway: &Value, secret: &str) -> Vec<String> {
     let servers = gateway["spec"]["servers"].as_array().into_iter().flatten();
     servers
-        .filter(|server| server["tls"]["credentialName"] == TLS_SECRET)
+        .filter(|server| server["tls"]["credentialName"] == secret)
         .flat_map(|server| server["hosts"].as_array().into_iter().flatten())
         // `namespace/host` says too whose routes it takes.
         .filter_map(|host| host.as_str()?.rsplit('/').next())
@@ -212,13 +211,10 @@ fn served_hosts(gateway: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The certificate in the cluster; `None` where there is none.
-pub async fn show(site: &Site) -> Result<Option<Served>, Failure> {
-    let found = site
-        .api::<Secret>(&site.namespaces.mesh)
-        .get_opt(TLS_SECRET)
-        .await;
-    let found = found.map_err(|error| OperateError::request("read", TLS_SECRET, error))?;
+/// The certificate in the gateway's Secret `name`; `None` where there is none.
+pub async fn show(site: &Site, name: &str) -> Result<Option<Served>, Failure> {
+    let found = site.api::<Secret>(&site.namespaces.mesh).get_opt(name).await;
+    let found = found.map_err(|error| OperateError::request("read", name, error))?;
     let Some(secret) = found else { return Ok(None) };
     let annotations = secret.metadata.annotations.unwrap_or_default();
     let chain = secret
@@ -226,12 +222,9 @@ pub async fn show(site: &Site) -> Result<Option<Served>, Failure> {
         .and_then(|mut data| data.remove("tls.crt"))
         .unwrap_or_default();
     let leaf = CertificateDer::from_pem_slice(&chain.0)
-        .map_err(|error| OperateError::unreadable(format!("the Secret {TLS_SECRET}"), error))?;
+        .map_err(|error| OperateError::unreadable(format!("the Secret {name}"), error))?;
     let facts = der::facts(&leaf).ok_or_else(|| {
-        OperateError::unreadable(
-            format!("the Secret {TLS_SECRET}"),
-            "its certificate can't be read",
-        )
+        OperateError::unreadable(format!("the Secret {name}"), "its certificate can't be read")
     })?;
     // Made by `up` before there was an annotation.
     let development = annotations
@@ -359,9 +352,9 @@ mod tests {
     fn hosts_are_those_that_the_gateway_serves_with_it() {
         let gateway = json!({"spec": {"servers": [
             {"hosts": ["plain.example.org"], "port": {"protocol": "HTTP"}},
-            {"hosts": ["apps/shop.example.org", "*.example.org", "*"], "tls": {"credentialName": TLS_SECRET}},
+            {"hosts": ["apps/shop.example.org", "*.example.org", "*"], "tls": {"credentialName": "cert"}},
             {"hosts": ["other.example.org"], "tls": {"credentialName": "other"}},
         ]}});
-        assert_eq!(served_hosts(&gateway), ["shop.example.org", "*.example.org"]);
+        assert_eq!(served_hosts(&gateway, "cert"), ["shop.example.org", "*.example.org"]);
     }
 }

@@ -205,7 +205,8 @@ impl Draft<'_> {
         };
         let cause = match &self.observed.mesh {
             MeshState::Missing => "missing",
-            MeshState::Installed(there) if there != digest => "installation changed",
+            // Who shares a cluster shares its Istio: what one of them has installed, another does not install anew.
+            MeshState::Installed(there) if there != digest && !self.desired.pushes => "installation changed",
             MeshState::Installed(_) | MeshState::Foreign => return,
         };
         let mut needs = vec!["api".to_owned(), format!("ship/{MESH}")];

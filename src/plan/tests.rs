@@ -55,13 +55,17 @@ fn images() -> IndexMap<String, Vec<String>> {
 }
 
 fn text(observed: &Observed) -> String {
+    planned(observed, false)
+}
+
+fn planned(observed: &Observed, pushes: bool) -> String {
     let (stack, objects, images) = (stack(), objects(), images());
     let desired = Desired {
         stack: &stack,
         objects: &objects,
         images: &images,
         mesh_digest: Some("d1"),
-        pushes: false,
+        pushes,
         whole: true,
     };
     plan(&desired, observed).to_string()
@@ -110,6 +114,14 @@ fn an_empty_machine_gets_everything_in_order() {
 #[test]
 fn a_second_up_has_nothing_to_do() {
     assert_eq!(text(&everything_there()), "");
+}
+
+#[test]
+fn an_istio_that_somebody_else_shares_is_not_installed_anew() {
+    let mut observed = everything_there();
+    observed.mesh = MeshState::Installed("another's".into());
+    assert_eq!(planned(&observed, true), "");
+    assert!(planned(&observed, false).contains("Install Istio (installation changed)"));
 }
 
 #[test]

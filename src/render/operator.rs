@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Origin;
 use super::kind::{HTTP_NODE_PORT, HTTPS_NODE_PORT};
-use super::mesh::{TRACE_SYSTEM, TRACES};
+use super::mesh::{TRACE_SYSTEM, traces};
 use super::service::amounts;
 use crate::profile::Stack;
 use crate::profile::stack::Mesh;
@@ -74,7 +74,7 @@ pub fn render(stack: &Stack, images: &IstioImages) -> Option<Value> {
 /// going from one profile to another does not install Istio anew.
 pub fn trace_provider(stack: &Stack) -> Value {
     let service = format!("{TRACE_SYSTEM}.{}.svc.cluster.local", stack.namespaces.infra);
-    json!({ "name": TRACES, "opentelemetry": { "service": service, "port": 4317 } })
+    json!({ "name": traces(stack), "opentelemetry": { "service": service, "port": 4317 } })
 }
 
 fn ingress_gateway(mesh: &Mesh) -> Value {

@@ -116,7 +116,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
     let mut container = json!({
         "name": name,
         "image": image.reference,
-        "imagePullPolicy": pull_policy(image.origin),
+        "imagePullPolicy": pull_policy(image),
         "ports": [{ "name": "http", "containerPort": service.port, "protocol": "TCP" }],
         "envFrom": [{ "configMapRef": { "name": format!("{name}-config") } }],
         "resources": resources(sized),
@@ -236,10 +236,14 @@ pub(super) fn amounts(resources: &crate::catalog::service::Resources) -> Value {
     value
 }
 
-/// What is built here comes from no registry: asking one would only delay the news that it is missing.
-const fn pull_policy(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Built => "Never",
+/// How the names of images begin that are on this machine and in its nodes only.
+const LOCAL: &str = "vadev.local/";
+
+/// What is built here comes from no registry unless it was pushed to one: asking would only delay the news that it is
+/// missing.
+fn pull_policy(image: &DeployedImage) -> &'static str {
+    match image.origin {
+        Origin::Built if image.reference.starts_with(LOCAL) => "Never",
         _ => "IfNotPresent",
     }
 }

@@ -147,6 +147,18 @@ fn what_is_built_here_is_never_asked_for_elsewhere_and_ends_quickly() {
         "{container}"
     );
     assert_eq!(container["readinessProbe"]["periodSeconds"], 1);
+    for image in setting.images.values_mut() {
+        image.reference = "registry.example/team/agent-engine:dev-0a4bf1cd1970".into();
+    }
+    let pushed = objects(&stack, &setting);
+    let pushed = pushed
+        .iter()
+        .find(|object| object.id().kind == "Deployment" && object.id().name == "agent-engine");
+    let container = pushed.map(|object| &object.value()["spec"]["template"]["spec"]["containers"][0]);
+    assert_eq!(
+        container.expect("a Deployment")["imagePullPolicy"],
+        "IfNotPresent"
+    );
     assert_eq!(
         services[0].value()["metadata"]["annotations"][object::ORIGIN],
         "built"

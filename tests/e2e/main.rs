@@ -21,6 +21,8 @@ mod capacity;
 #[cfg(feature = "unproven")]
 mod compose;
 #[cfg(feature = "unproven")]
+mod elsewhere;
+#[cfg(feature = "unproven")]
 mod images;
 #[cfg(feature = "unproven")]
 mod monitoring;

@@ -202,17 +202,27 @@ fn what_runs_here_differs_from_production_by_size_and_environment_until_somebody
 }
 
 /// A registry on a port of its own, which ends with this. The Docker engine takes plain http on the loopback.
-struct Registry(std::process::Child, String);
+pub struct Registry(std::process::Child, pub String);
 
 impl Registry {
     fn start(folder: &Path) -> Self {
+        Self::on(folder, "127.0.0.1")
+    }
+
+    /// On all addresses of the machine, for nodes that have a network of their own.
+    pub fn for_nodes(folder: &Path) -> Self {
+        Self::on(folder, "0.0.0.0")
+    }
+
+    fn on(folder: &Path, listen: &str) -> Self {
         let free = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = format!("127.0.0.1:{}", free.local_addr().expect("address").port());
+        let port = free.local_addr().expect("address").port();
+        let address = format!("127.0.0.1:{port}");
         drop(free);
         let config = json!({
             "version": 0.1,
             "storage": { "filesystem": { "rootdirectory": folder.join("registry") } },
-            "http": { "addr": address },
+            "http": { "addr": format!("{listen}:{port}") },
         });
         let file = folder.join("registry.json");
         std::fs::write(&file, config.to_string()).expect("configuration");
@@ -238,7 +248,7 @@ impl Drop for Registry {
     }
 }
 
-fn docker(args: &[&str]) -> String {
+pub fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().expect("docker");
     assert!(
         output.status.success(),

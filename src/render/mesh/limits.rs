@@ -14,6 +14,7 @@ const RATE_LIMIT: &str =
 const CONNECTION_MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
+/// Beginning of the filter's name.
 const RATE_LIMIT_NAME: &str = "envoy.filters.http.local_ratelimit";
 
 impl Mesh<'_> {
@@ -21,7 +22,7 @@ impl Mesh<'_> {
     pub(super) fn limits(&self) -> Vec<Value> {
         vec![
             self.envoy_filter("rate-limits", &self.rate_limits()),
-            self.envoy_filter("unauthenticated", &[unauthenticated()]),
+            self.envoy_filter("unauthenticated", &[self.unauthenticated()]),
         ]
     }
 
@@ -44,14 +45,16 @@ impl Mesh<'_> {
         filter
     }
 
-    /// The filter itself limits nothing; each route that it finds by name brings its own bucket. Health has none.
+    /// The filter itself limits nothing; each route that it finds by name brings its own bucket. Health has none. The
+    /// filter's name is the platform's own: of two with the same name both would take from a route's bucket.
     fn rate_limits(&self) -> Vec<Value> {
+        let filter = format!("{RATE_LIMIT_NAME}.{}", self.apps());
         let mut patches = vec![json!({
             "applyTo": "HTTP_FILTER",
             "match": { "context": "GATEWAY", "listener": { "filterChain": { "filter": { "name": MANAGER_NAME } } } },
             "patch": {
                 "operation": "INSERT_FIRST",
-                "value": { "name": RATE_LIMIT_NAME, "typed_config": { "@type": RATE_LIMIT, "stat_prefix": "rate_limit" } },
+                "value": { "name": filter, "typed_config": { "@type": RATE_LIMIT, "stat_prefix": "rate_limit" } },
             },
         })];
         for (prefix, sized) in self.prefixes() {
@@ -63,10 +66,39 @@ impl Mesh<'_> {
                     "context": "GATEWAY",
                     "routeConfiguration": { "vhost": { "route": { "name": self.name(sized, prefix) } } },
                 },
-                "patch": { "operation": "MERGE", "value": { "typed_per_filter_config": { RATE_LIMIT_NAME: bucket(limit) } } },
+                "patch": { "operation": "MERGE", "value": { "typed_per_filter_config": { &filter: bucket(limit) } } },
             }));
         }
         patches
+    }
+
+    /// Istio answers 403 to a request without a token, as to one with the wrong role. A client can mend the first by logging
+    /// in, and HTTP has 401 for saying so. Under the platform's own host only.
+    fn unauthenticated(&self) -> Value {
+        let denied = json!({ "status_code_filter": { "comparison": {
+            "op": "EQ", "value": { "default_value": 403, "runtime_key": "vadev.denied_status" },
+        } } });
+        let nobody = json!({ "header_filter": { "header": { "name": "authorization", "present_match": true, "invert_match": true } } });
+        let mut filters = vec![denied, nobody];
+        if let Some(host) = &self.stack.host {
+            filters.push(json!({ "header_filter": { "header": { "name": ":authority", "string_match": { "prefix": host } } } }));
+        }
+        json!({
+            "applyTo": "NETWORK_FILTER",
+            "match": { "context": "GATEWAY", "listener": { "filterChain": { "filter": { "name": MANAGER_NAME } } } },
+            "patch": {
+                "operation": "MERGE",
+                "value": { "name": MANAGER_NAME, "typed_config": {
+                    "@type": CONNECTION_MANAGER,
+                    "local_reply_config": { "mappers": [{
+                        "filter": { "and_filter": { "filters": filters } },
+                        "status_code": 401,
+                        "headers_to_add": [{ "header": { "key": "www-authenticate", "value": "Bearer" } }],
+                        "body": { "inline_string": "a token is needed\n" },
+                    }] },
+                } },
+            },
+        })
     }
 }
 
@@ -82,30 +114,5 @@ fn bucket(limit: RateLimit) -> Value {
         },
         "filter_enabled": all,
         "filter_enforced": all,
-    })
-}
-
-/// Istio answers 403 to a request without a token, as to one with the wrong role. A client can mend the first by logging
-/// in, and HTTP has 401 for saying so.
-fn unauthenticated() -> Value {
-    let denied = json!({ "status_code_filter": { "comparison": {
-        "op": "EQ", "value": { "default_value": 403, "runtime_key": "vadev.denied_status" },
-    } } });
-    let nobody = json!({ "header_filter": { "header": { "name": "authorization", "present_match": true, "invert_match": true } } });
-    json!({
-        "applyTo": "NETWORK_FILTER",
-        "match": { "context": "GATEWAY", "listener": { "filterChain": { "filter": { "name": MANAGER_NAME } } } },
-        "patch": {
-            "operation": "MERGE",
-            "value": { "name": MANAGER_NAME, "typed_config": {
-                "@type": CONNECTION_MANAGER,
-                "local_reply_config": { "mappers": [{
-                    "filter": { "and_filter": { "filters": [denied, nobody] } },
-                    "status_code": 401,
-                    "headers_to_add": [{ "header": { "key": "www-authenticate", "value": "Bearer" } }],
-                    "body": { "inline_string": "a token is needed\n" },
-                }] },
-            } },
-        },
     })
 }

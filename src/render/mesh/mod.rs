@@ -23,8 +23,25 @@ pub const GATEWAY: &str = "voiceassistant-gateway";
 /// Name of the TLS Secret that the gateway serves.
 pub const TLS_SECRET: &str = "voiceassistant-tls-cert";
 
+/// The TLS Secret of a platform: one of its own where it shares the gateway with others, each under a host of its own.
+pub fn tls_secret(stack: &Stack) -> String {
+    match &stack.host {
+        None => TLS_SECRET.to_owned(),
+        Some(_) => format!("{}-tls-cert", stack.namespaces.apps),
+    }
+}
+
 /// Name of the extension provider that takes traces: Istio's installation file defines it, see [`super::operator`].
 pub const TRACES: &str = "jaeger";
+
+/// The provider of a platform's traces. One that shares the mesh must not send its traces to another's Jaeger, so its
+/// provider has a name of its own; where the installation does not define that, Istio sends no traces.
+pub fn traces(stack: &Stack) -> String {
+    match &stack.host {
+        None => TRACES.to_owned(),
+        Some(_) => format!("{TRACES}-{}", stack.namespaces.apps),
+    }
+}
 
 /// The system and the Service that take traces.
 pub const TRACE_SYSTEM: &str = "jaeger";
@@ -137,6 +154,11 @@ impl Mesh<'_> {
     /// A service's name as every client in the cluster resolves it.
     fn host(&self, service: &str) -> String {
         format!("{service}.{}.svc.cluster.local", self.apps())
+    }
+
+    /// The hosts under which the gateway knows the platform, as its Gateway and routes say them.
+    fn hosts(&self) -> [&str; 1] {
+        [self.stack.host.as_deref().unwrap_or("*")]
     }
 
     /// The principal of a service account in the mesh. Istio reads `cluster.local` as its own trust domain, whatever that is.

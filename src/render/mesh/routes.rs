@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GATEWAY, Mesh, TLS_SECRET};
+use super::{GATEWAY, Mesh, tls_secret};
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
@@ -27,7 +27,7 @@ impl Mesh<'_> {
         let mut objects = vec![self.gateway()];
         let routes = self.routes();
         if !routes.is_empty() {
-            let spec = json!({ "hosts": ["*"], "gateways": [GATEWAY], "http": routes });
+            let spec = json!({ "hosts": self.hosts(), "gateways": [GATEWAY], "http": routes });
             objects.push(self.networking("VirtualService", "voiceassistant-routes", spec));
         }
         let inside = self.stack.services.iter().map(|sized| self.inside(sized));
@@ -43,11 +43,11 @@ impl Mesh<'_> {
         let spec = json!({
             "selector": self.policy.ingress.selector,
             "servers": [
-                { "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": ["*"] },
+                { "port": { "number": 80, "name": "http", "protocol": "HTTP" }, "hosts": self.hosts() },
                 {
                     "port": { "number": 443, "name": "https", "protocol": "HTTPS" },
-                    "hosts": ["*"],
-                    "tls": { "mode": "SIMPLE", "credentialName": TLS_SECRET },
+                    "hosts": self.hosts(),
+                    "tls": { "mode": "SIMPLE", "credentialName": tls_secret(self.stack) },
                 },
             ],
         });

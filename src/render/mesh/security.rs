@@ -68,8 +68,8 @@ impl Mesh<'_> {
         ]
     }
 
-    /// The gateway denies what lacks its token, on the platform's paths only: others behind the same gateway are none of
-    /// its business.
+    /// The gateway denies what lacks its token, on the platform's paths and under its host only: others behind the same
+    /// gateway are none of its business.
     fn at_gateway(&self) -> Option<Value> {
         let (mut guarded, mut open, mut by_role) = (Vec::new(), Vec::new(), Vec::new());
         for (prefix, sized) in self.prefixes() {
@@ -81,7 +81,7 @@ impl Mesh<'_> {
             guarded.extend(Self::below(prefix));
             if let Some(wanted) = access.roles.get(prefix).filter(|wanted| !wanted.is_empty()) {
                 by_role.push(json!({
-                    "to": [{ "operation": { "ports": PORTS, "paths": Self::below(prefix), "notPaths": [own_health(prefix)] } }],
+                    "to": [{ "operation": self.operation(&Self::below(prefix), &[own_health(prefix)]) }],
                     "when": [{ "key": self.roles_key(), "notValues": wanted }],
                 }));
             }
@@ -91,11 +91,20 @@ impl Mesh<'_> {
         }
         let mut rules = vec![json!({
             "from": [{ "source": { "notRequestPrincipals": ["*"] } }],
-            "to": [{ "operation": { "ports": PORTS, "paths": guarded, "notPaths": open } }],
+            "to": [{ "operation": self.operation(&guarded, &open) }],
         })];
         rules.extend(by_role);
         let spec = json!({ "action": "DENY", "rules": rules });
         Some(self.gateway_object("AuthorizationPolicy", "tokens", spec))
+    }
+
+    /// What a rule at the gateway is about. A request names its host with or without the port.
+    fn operation(&self, paths: &[String], not_paths: &[String]) -> Value {
+        let mut operation = json!({ "ports": PORTS, "paths": paths, "notPaths": not_paths });
+        if let Some(host) = &self.stack.host {
+            operation["hosts"] = json!([host, format!("{host}:*")]);
+        }
+        operation
     }
 
     fn roles_key(&self) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Mesh, TRACE_SYSTEM, TRACES};
+use super::{Mesh, TRACE_SYSTEM, traces};
 
 impl Mesh<'_> {
     /// One Telemetry for the namespace. Traces only where there is somebody to take them; request metrics only where the
@@ -13,7 +13,7 @@ impl Mesh<'_> {
             |system: &crate::profile::stack::SizedInfrastructure| system.infrastructure.name == TRACE_SYSTEM;
         if self.stack.infrastructure.iter().any(traced) {
             spec["tracing"] = json!([{
-                "providers": [{ "name": TRACES }],
+                "providers": [{ "name": traces(self.stack) }],
                 "randomSamplingPercentage": self.setting.traces_percent,
             }]);
         }

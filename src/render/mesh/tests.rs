@@ -154,3 +154,39 @@ fn every_route_that_is_limited_is_a_route() {
     assert_eq!(limited.len(), 18);
     assert!(limited.iter().all(|name| names.contains(name)), "{limited:?}");
 }
+
+#[test]
+fn two_platforms_share_a_gateway_and_leave_each_other_alone() {
+    let prefixed = |prefix: &str| {
+        let mut stack = stack();
+        stack.prefix(prefix);
+        render(&stack, &setting(Some(TokenKeys::Inline("{}".into()))))
+    };
+    let (alice, bob) = (prefixed("alice"), prefixed("bob"));
+    let host = json!(["alice.voiceassistant.local"]);
+    let servers = &find(&alice, "Gateway", GATEWAY)["spec"]["servers"];
+    assert!(
+        servers
+            .as_array()
+            .is_some_and(|servers| servers.iter().all(|server| server["hosts"] == host)),
+        "{servers}"
+    );
+    assert_eq!(
+        servers[1]["tls"]["credentialName"],
+        "alice-voiceassistant-prod-tls-cert"
+    );
+    let routes = find(&alice, "VirtualService", "voiceassistant-routes");
+    assert_eq!(routes["spec"]["hosts"], host);
+    let rules = &find(&alice, "AuthorizationPolicy", "alice-voiceassistant-prod-tokens")["spec"]["rules"];
+    let hosts = json!(["alice.voiceassistant.local", "alice.voiceassistant.local:*"]);
+    for rule in rules.as_array().expect("rules") {
+        assert_eq!(rule["to"][0]["operation"]["hosts"], hosts);
+    }
+    let limit =
+        &find(&alice, "EnvoyFilter", "alice-voiceassistant-prod-rate-limits")["spec"]["configPatches"];
+    let filter = limit[0]["patch"]["value"]["name"].as_str().expect("a name");
+    assert!(filter.ends_with(".alice-voiceassistant-prod"), "{filter}");
+    assert!(limit[1]["patch"]["value"]["typed_per_filter_config"][filter].is_object());
+    let ids = |objects: &[Object]| objects.iter().map(Object::id).collect::<BTreeSet<_>>();
+    assert!(ids(&alice).is_disjoint(&ids(&bob)));
+}
