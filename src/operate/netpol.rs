@@ -286,3 +286,7 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+#[path = "netpol_tests.rs"]
+mod production;
