@@ -34,7 +34,7 @@ pub struct Stack {
     pub metrics: bool,
     /// What the catalog has and this stack has not, with the reason.
     pub left_out: Vec<LeftOut>,
-    /// Every figure that differs from production, with the rule it came from.
+    /// Every figure, with the rule it came from.
     pub figures: Vec<Figure>,
     /// Whether the stack is a part of the profile (`up SERVICE…`, `--only`, `--skip-…`): what it lacks is then not pruned.
     pub partial: bool,
