@@ -8,7 +8,7 @@ mod registry;
 pub use apply::{Applied, ApplyTo, apply};
 pub use compare::{compare_cluster, compare_development, compare_folder};
 pub use folder::{Written, write};
-pub use registry::publish;
+pub use registry::{Digests, Push, digests, push};
 
 use std::path::Path;
 
