@@ -21,4 +21,6 @@ pub use target::{Target, Version};
 pub use tree::{Tree, tree};
 
 #[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
 mod tests;
