@@ -259,18 +259,18 @@ impl Job {
             .as_ref()
             .filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder {
-            return engine::compare_folder(&self.tree, folder);
+            return engine::compare_folder(&self.tree, &self.environment, folder);
         }
         if let Some(name) = &context.globals().context {
             return context.block_on(async {
                 let cluster = Self::connect(name).await?;
-                engine::compare_cluster(&cluster, &self.tree).await
+                engine::compare_cluster(&cluster, &self.tree, &self.environment).await
             });
         }
         let platform = context.running()?;
         context.block_on(async {
             let cluster = platform.running(Duration::from_secs(20)).await?;
-            engine::compare_development(&platform, &cluster, &self.tree).await
+            engine::compare_development(&platform, &cluster, &self.tree, &self.environment).await
         })
     }
 
@@ -293,7 +293,7 @@ impl Job {
                 reporter: &reporter,
             };
             to.rehearse().await?;
-            let differences = engine::compare_cluster(&cluster, &self.tree).await?;
+            let differences = engine::compare_cluster(&cluster, &self.tree, &self.environment).await?;
             if !self.machine_readable() {
                 context.print(&promotion::differences(
                     &differences,
