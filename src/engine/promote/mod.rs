@@ -6,7 +6,7 @@ mod folder;
 mod registry;
 
 pub use apply::{Applied, ApplyTo, apply};
-pub use compare::{compare_cluster, compare_development, compare_folder};
+pub use compare::{compare_cluster, compare_development, compare_folder, there};
 pub use folder::{Written, write};
 pub use registry::{Digests, Push, digests, push};
 
