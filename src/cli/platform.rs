@@ -10,7 +10,7 @@ use super::workspace::Loaded;
 use crate::cluster::user_kubeconfig;
 use crate::engine::{Place, Platform, PlatformOptions};
 use crate::failure::{Failure, Family, Plain};
-use crate::profile::{Selection, resolve};
+use crate::profile::{Selection, Stack, resolve};
 use crate::supply::{ImageSource, Options, Supply, machine};
 
 /// Where tools and images may come from.
@@ -128,6 +128,24 @@ impl Context {
         Ok(Platform::new(
             options,
             self.supply(&wanted.sources)?,
+            self.reporter(),
+        ))
+    }
+
+    /// A platform without a cluster, for what is done with the sources and images of a stack alone.
+    pub fn workshop(&self, stack: &Stack) -> Result<Platform, Failure> {
+        let options = PlatformOptions {
+            stack: stack.clone(),
+            state: self.loaded()?.state(),
+            http_port: 0,
+            https_port: 0,
+            nodes: 0,
+            kubeconfig: None,
+            place: Place::Own,
+        };
+        Ok(Platform::new(
+            options,
+            self.supply(&Sources::default())?,
             self.reporter(),
         ))
     }

@@ -1,11 +1,12 @@
 use serde::Serialize;
 
 use super::output::{Format, OutputArgs};
+use super::selecting::Size;
 use super::{Context, Run};
 use crate::catalog::service::{Amount, Resources};
 use crate::failure::Failure;
 use crate::profile::stack::{Figure, Stack};
-use crate::profile::{Capacity, Profile as Definition, Selection, resolve};
+use crate::profile::{Capacity, Profile as Definition, resolve};
 use crate::report::Table;
 use crate::supply::machine;
 
@@ -25,8 +26,10 @@ enum Verb {
     /// Show what a profile runs, with the figures it takes on this machine
     #[command(after_help = "Examples:\n  vadev profile show dev\n  vadev profile show minimal -o json")]
     Show(Named),
-    /// Show every figure that differs from production, with the rule it came from
-    #[command(after_help = "Example:\n  vadev profile explain dev | grep nacos")]
+    /// Show every figure, with the rule it came from
+    #[command(
+        after_help = "Examples:\n  vadev profile explain dev | grep nacos\n  vadev profile explain dev --cpus 4 --memory 12Gi"
+    )]
     Explain(Named),
     /// Show how one profile differs from another
     #[command(after_help = "Example:\n  vadev profile diff minimal dev")]
@@ -39,6 +42,8 @@ struct Named {
     #[arg(value_name = "PROFILE")]
     name: Option<String>,
     #[command(flatten)]
+    size: Size,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -50,6 +55,8 @@ struct Diff {
     /// The profile to compare with it
     #[arg(value_name = "TO")]
     to: String,
+    #[command(flatten)]
+    size: Size,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -91,14 +98,14 @@ struct Row {
     fits: Option<bool>,
 }
 
-fn sized(context: &Context, profile: &Definition) -> Result<Stack, Failure> {
+fn sized(context: &Context, profile: &Definition, size: &Size) -> Result<Stack, Failure> {
     let loaded = context.loaded()?;
     let host = machine::of_host();
     Ok(resolve(
         &loaded.catalog,
         profile,
         &loaded.workspace,
-        &Selection::default(),
+        &size.selection(),
         host,
     )?)
 }
@@ -106,7 +113,7 @@ fn sized(context: &Context, profile: &Definition) -> Result<Stack, Failure> {
 fn list(context: &Context, format: Format) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for profile in context.loaded()?.profiles.values() {
-        let stack = sized(context, profile)?;
+        let stack = sized(context, profile, &Size::default())?;
         let capacity = machine::of_host().map(|host| Capacity::of(&stack, host, false));
         rows.push(Row {
             name: profile.name.clone(),
@@ -145,7 +152,7 @@ fn list(context: &Context, format: Format) -> Result<(), Failure> {
 }
 
 fn show(context: &Context, named: &Named) -> Result<(), Failure> {
-    let stack = sized(context, context.profile(named.name.as_deref())?)?;
+    let stack = sized(context, context.profile(named.name.as_deref())?, &named.size)?;
     let palette = context.stdout_palette();
     let table = |wide| {
         let mut table = Table::new([
@@ -204,7 +211,7 @@ fn show(context: &Context, named: &Named) -> Result<(), Failure> {
 }
 
 fn explain(context: &Context, named: &Named) -> Result<(), Failure> {
-    let stack = sized(context, context.profile(named.name.as_deref())?)?;
+    let stack = sized(context, context.profile(named.name.as_deref())?, &named.size)?;
     let palette = context.stdout_palette();
     let table = |_| figures(&stack.figures).render(palette);
     context.print(&named.output.output.text(&stack.figures, table)?)
@@ -235,7 +242,10 @@ struct Change {
 }
 
 fn difference(context: &Context, diff: &Diff) -> Result<(), Failure> {
-    let facts = |name: &str| Ok::<_, Failure>(facts(&sized(context, context.profile(Some(name))?)?));
+    let facts = |name: &str| {
+        let stack = sized(context, context.profile(Some(name))?, &diff.size)?;
+        Ok::<_, Failure>(facts(&stack))
+    };
     let changes = changes(&facts(&diff.from)?, &facts(&diff.to)?);
     let palette = context.stdout_palette();
     let table = |_| {

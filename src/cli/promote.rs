@@ -1,25 +1,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::output::{Format, OutputArgs};
-use super::platform::Sources;
 use super::{Context, Run, place, promotion, timeout, workspace};
 use crate::engine::promote as engine;
-use crate::engine::promote::{Applied, ApplyTo, Written};
+use crate::engine::promote::{Applied, ApplyTo, Digests, Written};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Cluster;
 use crate::profile::Stack;
 use crate::promote::check::{Finding, Severity, check};
+use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
-use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, tree};
+use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, tree as rendered};
 
 /// Write production manifests of a profile, check and compare them, and apply them to a cluster
 ///
 /// The tree comes from the same catalog and workspace that run here, in production's sizes. Nothing secret is in it, and
-/// the same input gives the same bytes. Without --check, --diff or --apply it is written to --out.
+/// the same input gives the same bytes. Images without a digest get the one that their registry tells. Without --check,
+/// --diff or --apply the tree is written to --out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     vadev promote -p prod --env prod.yaml --out k8s\n  \
@@ -51,7 +51,7 @@ pub struct Promote {
     /// Oldest Istio that is to take the tree
     #[arg(long, value_name = "VERSION", value_parser = Version::parse, default_value_t = OLDEST_ISTIO, env = "VADEV_ISTIO_VERSION", hide_env = true)]
     istio_version: Version,
-    /// Push locally built images there, and pin every image by digest
+    /// Push locally built images there, and pin them by digest; with --check and --diff only look for them there
     #[arg(long, value_name = "HOST/PATH", env = "VADEV_REGISTRY", hide_env = true)]
     registry: Option<String>,
     /// Replace one figure, for instance agent-engine.replicas=4
@@ -87,11 +87,8 @@ impl Run for Promote {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let job = Job::prepare(self, context)?;
         let mut report = job.report();
-        let refused = report
-            .findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error);
-        if refused && !job.args.check && job.args.diff.is_none() {
+        let refused = refused(&report.findings);
+        if refused && job.args.writes() {
             return Err(refusal(&report.findings));
         }
         if job.args.diff.is_some() {
@@ -139,6 +136,38 @@ impl Run for Promote {
     }
 }
 
+impl Promote {
+    /// Whether the tree is to go somewhere, and not only to be looked at.
+    const fn writes(&self) -> bool {
+        !self.check && self.diff.is_none()
+    }
+
+    /// What can't be meant is told before anything is looked up or pushed.
+    fn refuse_what_means_nothing(&self, context: &Context) -> Result<(), Failure> {
+        if context.globals().namespace_prefix.is_some() {
+            let message = "--namespace-prefix is for clusters that developers share, and production has its namespaces to itself";
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint("leave it away, or unset VADEV_NAMESPACE_PREFIX")
+                .into());
+        }
+        if self.apply && context.globals().context.is_none() {
+            return Err(nowhere());
+        }
+        Ok(())
+    }
+}
+
+fn nowhere() -> Failure {
+    Plain::new(Family::Usage, "--apply needs the cluster's name")
+        .with_hint("name it: vadev promote --apply --context NAME")
+        .into()
+}
+
+/// Whether the tree must not go anywhere.
+fn refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
 /// Everything that does not depend on what is asked of the tree.
 struct Job {
     args: Promote,
@@ -151,6 +180,7 @@ struct Job {
 
 impl Job {
     fn prepare(args: Promote, context: &Context) -> Result<Self, Failure> {
+        args.refuse_what_means_nothing(context)?;
         let loaded = context.loaded()?;
         let profile = context.profile(None)?;
         let environment = match &args.env {
@@ -165,22 +195,26 @@ impl Job {
             &environment,
             &args.set,
         )?;
-        let pinned = match &args.registry {
-            Some(registry) => {
-                let supply = context.supply(&Sources::default())?;
-                let reporter = context.reporter();
-                let publish = engine::publish(&supply, &stack, &environment, Some(registry), &reporter);
-                context.block_on(publish)?
-            }
-            None => IndexMap::new(),
-        };
-        let tree = tree(&stack, &environment, target, &pinned);
-        let known = engine::known(
-            &loaded.state(),
-            &loaded.catalog.mesh.policy.tokens.issuer,
-            args.registry.as_deref(),
-        )?;
-        let findings = check(&tree, &known);
+        let registry = args.registry.as_deref();
+        let mut digests = Digests::default();
+        let mut workshop = None;
+        if !all_pinned(&stack, &environment) {
+            let workshop = workshop.insert(context.workshop(&stack)?);
+            digests = context.block_on(engine::digests(workshop, &environment, registry, args.writes()))?;
+        }
+        let issuer = &loaded.catalog.mesh.policy.tokens.issuer;
+        let known = engine::known(&loaded.state(), issuer, registry)?;
+        let mut tree = rendered(&stack, &environment, target, &digests.rehearsed());
+        let mut findings = check(&tree, &known);
+        // A push can't be taken back: nothing leaves this machine for a tree that is refused.
+        if let Some(workshop) = &workshop
+            && !digests.pushes.is_empty()
+            && !refused(&findings)
+        {
+            let pinned = context.block_on(engine::push(&workshop.supply, &digests, &workshop.reporter))?;
+            tree = rendered(&stack, &environment, target, &pinned);
+            findings = check(&tree, &known);
+        }
         Ok(Self {
             args,
             environment,
@@ -197,10 +231,7 @@ impl Job {
             environment: self.environment.name.clone(),
             target: self.target,
             notes: self.target.notes(),
-            ok: self
-                .findings
-                .iter()
-                .all(|finding| finding.severity != Severity::Error),
+            ok: !refused(&self.findings),
             findings: self.findings.clone(),
             differences: None,
             written: None,
@@ -228,27 +259,25 @@ impl Job {
             .as_ref()
             .filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder {
-            return engine::compare_folder(&self.tree, folder);
+            return engine::compare_folder(&self.tree, &self.environment, folder);
         }
         if let Some(name) = &context.globals().context {
             return context.block_on(async {
                 let cluster = Self::connect(name).await?;
-                engine::compare_cluster(&cluster, &self.tree).await
+                engine::compare_cluster(&cluster, &self.tree, &self.environment).await
             });
         }
         let platform = context.running()?;
         context.block_on(async {
             let cluster = platform.running(Duration::from_secs(20)).await?;
-            engine::compare_development(&platform, &cluster, &self.tree).await
+            engine::compare_development(&platform, &cluster, &self.tree, &self.environment).await
         })
     }
 
     /// `None` where nothing would change.
     fn apply(&self, context: &Context) -> Result<Option<Applied>, Failure> {
         let Some(name) = context.globals().context.as_deref() else {
-            return Err(Plain::new(Family::Usage, "--apply needs the cluster's name")
-                .with_hint("name it: vadev promote --apply --context NAME")
-                .into());
+            return Err(nowhere());
         };
         let state = context.loaded()?.make_state()?;
         context.block_on(async {
@@ -264,7 +293,7 @@ impl Job {
                 reporter: &reporter,
             };
             to.rehearse().await?;
-            let differences = engine::compare_cluster(&cluster, &self.tree).await?;
+            let differences = engine::compare_cluster(&cluster, &self.tree, &self.environment).await?;
             if !self.machine_readable() {
                 context.print(&promotion::differences(
                     &differences,

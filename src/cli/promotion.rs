@@ -31,6 +31,8 @@ pub fn text(
             "{}: {} objects created, {} changed, {} as they were",
             applied.context, applied.created, applied.changed, applied.unchanged
         ));
+        let passed = applied.verify.iter().map(|verify| verify.checks.len());
+        lines.extend(passed.map(|count| format!("{count} checks passed")));
         return lines.join("\n") + "\n";
     }
     if let Some(written) = written {

@@ -26,6 +26,13 @@ pub struct Selecting {
     #[arg(long, env = "VADEV_SKIP_INFRA", hide_env = true, action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new(), help_heading = "What and how large")]
     pub skip_infra: bool,
+    #[command(flatten)]
+    pub size: Size,
+}
+
+/// How large a profile is to be.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Size {
     /// Replace one figure, for instance agent-engine.replicas=2
     #[arg(long, value_name = "NAME.FIELD=VALUE", help_heading = "What and how large")]
     pub set: Vec<String>,
@@ -53,9 +60,19 @@ impl Selecting {
             only: self.only.clone(),
             skip_istio: self.skip_istio,
             skip_infra: self.skip_infra,
+            ..self.size.selection()
+        }
+    }
+}
+
+impl Size {
+    /// The whole profile in this size.
+    pub fn selection(&self) -> Selection {
+        Selection {
             set: self.set.clone(),
             cpus: self.cpus,
             memory: self.memory,
+            ..Selection::default()
         }
     }
 }

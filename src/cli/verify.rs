@@ -72,12 +72,7 @@ pub fn failed(report: &VerifyReport) -> Result<(), Failure> {
     if report.ok {
         return Ok(());
     }
-    let failed: Vec<String> = report
-        .checks
-        .iter()
-        .filter(|check| !check.ok)
-        .map(|check| format!("{} {}: {}", check.group, check.name, check.detail))
-        .collect();
+    let failed = report.failures();
     let message = format!("{} of {} checks failed", failed.len(), report.checks.len());
     Err(Plain::new(Family::Unhealthy, message)
         .with_details(failed)

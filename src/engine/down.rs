@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::platform::Platform;
 use crate::cluster::{Mesh, in_user_file, remove_from_user_file};
-use crate::failure::Failure;
+use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::render::ObjectId;
@@ -55,6 +55,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Looks what a `down` would remove. Touches nothing.
 pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent, Failure> {
     let name = platform.cluster_name();
+    refuse_under_compose(platform, options).await?;
     let there = state(platform).await? != ClusterState::Missing;
     let mut goes = Vec::new();
     let mut stays = vec!["the cache of tools and images (vadev supply prune)".to_owned()];
@@ -114,6 +115,7 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
 /// Removes it.
 pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownReport, Failure> {
     let name = platform.cluster_name();
+    refuse_under_compose(platform, options).await?;
     let state = state(platform).await?;
     let mut removed = Vec::new();
     match options {
@@ -132,8 +134,8 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             if options == DownOptions::Purge && platform.options.state.exists() {
                 let folder = &platform.options.state;
                 tokio::fs::remove_dir_all(folder).await.map_err(|error| {
-                    crate::failure::Plain::new(
-                        crate::failure::Family::Environment,
+                    Plain::new(
+                        Family::Environment,
                         format!("can't remove {}: {error}", folder.display()),
                     )
                 })?;
@@ -205,6 +207,26 @@ fn is_anothers(namespace: &Value, workspace: &str) -> bool {
         return labels[WORKSPACE] != workspace;
     }
     labels["istio-injection"] == "enabled" || labels["istio.io/rev"].is_string()
+}
+
+/// Containers that Compose runs mount files of the state folder, and their passwords are nowhere else: `--purge` would take
+/// both from under them.
+async fn refuse_under_compose(platform: &Platform, options: DownOptions) -> Result<(), Failure> {
+    if options != DownOptions::Purge || !own(platform) {
+        return Ok(());
+    }
+    let containers = super::compose::services(platform).await?;
+    let Some(first) = containers.first() else {
+        return Ok(());
+    };
+    let message = format!(
+        "{} containers of Compose are there, {} among them, and --purge would remove their files and passwords",
+        containers.len(),
+        first.container
+    );
+    Err(Plain::new(Family::Refused, message)
+        .with_hint("remove them first: vadev compose down")
+        .into())
 }
 
 /// Whether the cluster is one that vadev makes and deletes.

@@ -5,17 +5,24 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::door::{self, Door, GATEWAY_PORT};
 use super::ingress::{self, Answer, ask, poll};
 use super::mesh;
 use super::platform::Platform;
+use super::promote::there as promoted_objects;
 use super::tokens::{self, TokenKey};
 use crate::failure::Failure;
-use crate::k8s::{self, Cluster, Forward, ForwardTarget, Readiness};
+use crate::k8s::{self, Cluster, Forward, ForwardTarget, ObjectRef, Readiness};
+use crate::profile::Stack;
+use crate::promote::harden::{PART_OF, PLATFORM};
+use crate::promote::{Environment, Target, Tree, tree};
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Setting};
+use crate::report::{Reporter, Step};
 
 /// The result of all checks.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -39,6 +46,42 @@ pub struct CheckResult {
     pub ok: bool,
     /// What was found.
     pub detail: String,
+}
+
+impl VerifyReport {
+    fn told(checks: Vec<CheckResult>, step: Step) -> Self {
+        let failed = checks.iter().filter(|check| !check.ok).count();
+        let all = checks.len();
+        if failed == 0 {
+            step.done(format!("{all} checks passed"));
+        } else {
+            step.finish(
+                crate::report::Outcome::Failed,
+                format!("{failed} of {all} checks failed"),
+            );
+        }
+        Self {
+            ok: failed == 0,
+            checks,
+        }
+    }
+
+    /// What failed, one line each.
+    pub fn failures(&self) -> Vec<String> {
+        let failed = self.checks.iter().filter(|check| !check.ok);
+        failed
+            .map(|check| format!("{} {}: {}", check.group, check.name, check.detail))
+            .collect()
+    }
+}
+
+/// A deployment that is asked.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    stack: &'a Stack,
+    cluster: &'a Cluster,
+    reporter: &'a Reporter,
+    within: Duration,
 }
 
 impl CheckResult {
@@ -72,40 +115,39 @@ pub async fn verify(
     let step = platform.reporter.step("verify", "Verify", None);
     let client = ingress::client(ANSWER, None)?;
     let outside = ingress::client(ANSWER, platform.stack().host.as_deref())?;
+    let asked = Asked {
+        stack: platform.stack(),
+        cluster,
+        reporter: &platform.reporter,
+        within,
+    };
     step.progress("objects and workloads");
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let snapshot = k8s::observe(cluster, &selector).await?;
-    let mut checks = there(objects, &snapshot);
+    let ids = objects.iter().map(Object::id);
+    let mut checks = there(ids, |id| snapshot.get(&id.into()));
     step.progress("the ingress and every service's dependencies");
     let (ingress, dependencies) = tokio::join!(
-        through_ingress(platform, cluster, &outside, within),
-        dependencies(platform, cluster, &client, within)
+        through_ingress(platform, &asked, &outside),
+        dependencies(&asked, &client)
     );
     checks.extend(ingress);
     checks.extend(dependencies);
-    let failed = checks.iter().filter(|check| !check.ok).count();
-    let report = VerifyReport {
-        ok: failed == 0,
-        checks,
-    };
-    let passed = report.checks.len() - failed;
-    if report.ok {
-        step.done(format!("{passed} checks passed"));
-    } else {
-        step.finish(
-            crate::report::Outcome::Failed,
-            format!("{failed} of {} checks failed", report.checks.len()),
-        );
-    }
-    Ok(report)
+    Ok(VerifyReport::told(checks, step))
 }
 
-/// As [`verify`], for what the stack is to be on this machine, whoever deployed it.
+/// As [`verify`], for what the stack is to be on this machine, whoever deployed it. In a cluster that has none of the
+/// workspace's objects but was promoted to, what production has of the profile is looked for.
 pub async fn verify_now(
     platform: &Platform,
     cluster: &Cluster,
     within: Duration,
 ) -> Result<VerifyReport, Failure> {
+    if platform.options.place.existing().is_some() && is_promoted(platform, cluster).await? {
+        let (environment, target) = (Environment::unnamed(), Target::default());
+        let tree = tree(platform.stack(), &environment, target, &IndexMap::new());
+        return verify_promoted(platform.stack(), &tree, cluster, &platform.reporter, within).await;
+    }
     let images = super::images::resolve(platform).await?;
     let setting = Setting {
         mesh: tokens::mesh_setting(
@@ -126,11 +168,108 @@ pub async fn verify_now(
     .await
 }
 
+async fn is_promoted(platform: &Platform, cluster: &Cluster) -> Result<bool, Failure> {
+    let ours = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
+    if !k8s::observe(cluster, &ours).await?.is_empty() {
+        return Ok(false);
+    }
+    let promoted = k8s::observe(cluster, &format!("{PART_OF}={PLATFORM}")).await?;
+    Ok(!promoted.is_empty())
+}
+
+/// The same of a production tree that was applied: its objects carry no workspace, and its gateway may serve named hosts and
+/// send http to https.
+pub async fn verify_promoted(
+    stack: &Stack,
+    tree: &Tree,
+    cluster: &Cluster,
+    reporter: &Reporter,
+    within: Duration,
+) -> Result<VerifyReport, Failure> {
+    let step = reporter.step("verify", "Verify", None);
+    let asked = Asked {
+        stack,
+        cluster,
+        reporter,
+        within,
+    };
+    step.progress("objects and workloads");
+    let found = promoted_objects(cluster, tree).await?;
+    let mut by_name: Vec<(ObjectRef, &Value)> = Vec::new();
+    for object in &found {
+        by_name.push((ObjectRef::of(object)?, object));
+    }
+    let get = |id: &ObjectId| {
+        let wanted = ObjectRef::from(id);
+        let same = by_name
+            .iter()
+            .find(|(reference, _)| reference.same_object(&wanted));
+        same.map(|(_, object)| *object)
+    };
+    let mut checks = there(
+        tree.objects().map(|(_, object)| crate::promote::tree::id(object)),
+        get,
+    );
+    step.progress("the ingress and every service's dependencies");
+    let gateways = found.iter().filter(|object| {
+        object["kind"] == "Gateway" && object["metadata"]["namespace"] == *stack.namespaces.apps
+    });
+    let door = gateways.map(Door::of).next().unwrap_or_default();
+    let plain = ingress::client(ANSWER, None)?;
+    let (through_ingress, dependencies) =
+        tokio::join!(through_forward(&asked, &door), dependencies(&asked, &plain));
+    checks.extend(through_ingress);
+    checks.extend(dependencies);
+    Ok(VerifyReport::told(checks, step))
+}
+
+/// The ingress of a cluster that is not vadev's own, behind its door.
+async fn through_forward(asked: &Asked<'_>, door: &Door) -> Vec<CheckResult> {
+    if asked.stack.mesh.is_none() {
+        return Vec::new();
+    }
+    let forward = match forward_to_gateway(asked.cluster, asked.stack, asked.reporter, door.port()).await {
+        Ok(forward) => forward,
+        Err(error) => return vec![no_gateway(error.to_string())],
+    };
+    match door::client(door, Some(forward.local())) {
+        Ok(client) => ask_all(asked, &client, &door.base(forward.local())).await,
+        Err(error) => vec![no_gateway(error.to_string())],
+    }
+}
+
+fn no_gateway(detail: String) -> CheckResult {
+    CheckResult {
+        group: "ingress",
+        name: "ingress gateway".to_owned(),
+        ok: false,
+        detail,
+    }
+}
+
+async fn forward_to_gateway(
+    cluster: &Cluster,
+    stack: &Stack,
+    reporter: &Reporter,
+    port: u16,
+) -> Result<Forward, k8s::K8sError> {
+    let target = ForwardTarget {
+        namespace: stack.namespaces.mesh.clone(),
+        selector: "istio=ingressgateway".to_owned(),
+        port,
+    };
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    Forward::open(cluster, target, any_port, reporter.clone()).await
+}
+
 /// Every object is there and every workload ready.
-fn there(objects: &[Object], snapshot: &k8s::Snapshot) -> Vec<CheckResult> {
+fn there<'a>(
+    ids: impl Iterator<Item = ObjectId>,
+    get: impl Fn(&ObjectId) -> Option<&'a Value>,
+) -> Vec<CheckResult> {
     let check = |id: &ObjectId| {
         let name = id.to_string();
-        let Some(value) = snapshot.get(&id.into()) else {
+        let Some(value) = get(id) else {
             return CheckResult {
                 group: "object",
                 name,
@@ -159,7 +298,7 @@ fn there(objects: &[Object], snapshot: &k8s::Snapshot) -> Vec<CheckResult> {
             },
         }
     };
-    objects.iter().map(|object| check(&object.id())).collect()
+    ids.map(|id| check(&id)).collect()
 }
 
 fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
@@ -178,33 +317,25 @@ fn readiness(id: &ObjectId, value: &Value) -> Option<Readiness> {
     }
 }
 
-/// `/health`, `/api/v1/health` and each service's own health through its prefix.
 async fn through_ingress(
     platform: &Platform,
-    cluster: &Cluster,
+    asked: &Asked<'_>,
     client: &reqwest::Client,
-    within: Duration,
 ) -> Vec<CheckResult> {
-    if platform.stack().mesh.is_none() {
+    if asked.stack.mesh.is_none() {
         return Vec::new();
     }
     // The forward lives as long as the questions.
-    let (base, _forward) = match entrance(platform, cluster).await {
-        Ok(entrance) => entrance,
-        Err(error) => {
-            return vec![CheckResult {
-                group: "ingress",
-                name: "ingress gateway".to_owned(),
-                ok: false,
-                detail: error.to_string(),
-            }];
-        }
-    };
-    let prefixes = platform
-        .stack()
-        .services
-        .iter()
-        .flat_map(|sized| &sized.service.prefixes);
+    match entrance(platform, asked.cluster).await {
+        Ok((base, _forward)) => ask_all(asked, client, &base).await,
+        Err(error) => vec![no_gateway(error.to_string())],
+    }
+}
+
+/// `/health`, `/api/v1/health` and each service's own health through its prefix.
+async fn ask_all(asked: &Asked<'_>, client: &reqwest::Client, base: &str) -> Vec<CheckResult> {
+    let services = asked.stack.services.iter();
+    let prefixes = services.flat_map(|sized| &sized.service.prefixes);
     let own = prefixes.map(|prefix| format!("{prefix}/health"));
     let paths = ["/health".to_owned(), "/api/v1/health".to_owned()]
         .into_iter()
@@ -213,11 +344,11 @@ async fn through_ingress(
         .map(|path| {
             let url = format!("{base}{path}");
             // By a forward the address is another each time, and says nothing.
-            let name = match &platform.stack().host {
+            let name = match &asked.stack.host {
                 Some(host) => format!("http://{host}{path}"),
                 None => url.clone(),
             };
-            async move { CheckResult::of("ingress", name, &poll(client, &url, within).await) }
+            async move { CheckResult::of("ingress", name, &poll(client, &url, asked.within).await) }
         })
         .collect();
     sorted(asks.collect().await)
@@ -231,40 +362,28 @@ pub(super) async fn entrance(
     if platform.options.place.existing().is_none() {
         return Ok((format!("http://127.0.0.1:{}", platform.options.http_port), None));
     }
-    let target = ForwardTarget {
-        namespace: platform.stack().namespaces.mesh.clone(),
-        selector: "istio=ingressgateway".to_owned(),
-        port: GATEWAY_PORT,
-    };
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let forward = Forward::open(cluster, target, any_port, platform.reporter.clone()).await?;
+    let forward = forward_to_gateway(cluster, platform.stack(), &platform.reporter, GATEWAY_PORT).await?;
     Ok((format!("http://{}", forward.local()), Some(forward)))
 }
 
-/// The container port behind port 80 of Istio's ingress gateway, in every installation by istioctl and by Helm.
-const GATEWAY_PORT: u16 = 8080;
-
 /// `/ready` of each service that has one, asked in its pod past the sidecar: it answers for its dependencies, over mTLS.
-async fn dependencies(
-    platform: &Platform,
-    cluster: &Cluster,
-    client: &reqwest::Client,
-    within: Duration,
-) -> Vec<CheckResult> {
-    let asks: FuturesUnordered<_> = platform
-        .stack()
+async fn dependencies(asked: &Asked<'_>, client: &reqwest::Client) -> Vec<CheckResult> {
+    let asks: FuturesUnordered<_> = asked
+        .stack
         .services
         .iter()
         .map(|sized| async move {
             let name = format!("{}/ready", sized.service.name);
             let target = ForwardTarget {
-                namespace: platform.stack().namespaces.apps.clone(),
+                namespace: asked.stack.namespaces.apps.clone(),
                 selector: format!("app={}", sized.service.name),
                 port: sized.service.port,
             };
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-            match Forward::open(cluster, target, any_port, platform.reporter.clone()).await {
-                Ok(forward) => CheckResult::of("dependencies", name, &ready(client, &forward, within).await),
+            match Forward::open(asked.cluster, target, any_port, asked.reporter.clone()).await {
+                Ok(forward) => {
+                    CheckResult::of("dependencies", name, &ready(client, &forward, asked.within).await)
+                }
                 Err(error) => CheckResult {
                     group: "dependencies",
                     name,

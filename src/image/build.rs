@@ -168,6 +168,17 @@ pub async fn engine_id(docker: &Docker, reference: &str) -> Result<Option<String
     }
 }
 
+/// The digests by which registries know an image, as far as the engine has heard: `repository@sha256:…`.
+pub async fn repository_digests(docker: &Docker, reference: &str) -> Result<Vec<String>, ImageError> {
+    let found = docker.inspect_image(reference).await;
+    let found = found.map_err(|source| ImageError::Docker {
+        action: "inspect",
+        subject: reference.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(found.repo_digests.unwrap_or_default())
+}
+
 /// BuildKit is the default builder of engines from 23 on; older ones have it too, but the `docker` command uses it there
 /// only when told, and so does vadev, unless the Dockerfile cannot be built without.
 async fn wants_buildkit(docker: &Docker, dockerfile: &Dockerfile) -> bool {

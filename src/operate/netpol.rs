@@ -311,3 +311,7 @@ mod tests {
         assert!(found(&daemon("aws-node", &["--enable-network-policy=true"])).is_some());
     }
 }
+
+#[cfg(test)]
+#[path = "netpol_tests.rs"]
+mod production;

@@ -1,4 +1,4 @@
-//! Puts the figures of [`super::size`]'s rules into a stack, and records each that differs from production.
+//! Puts the figures of [`super::size`]'s rules into a stack, and records each with its rule.
 
 use std::collections::BTreeMap;
 
@@ -232,13 +232,16 @@ impl<'a> Scale<'a> {
     }
 }
 
+/// The rule of a figure that is the catalog's own.
+const SAME: &str = "production's";
+
 /// The reasons that depend on the budget.
 struct Rules {
     cpu: String,
     memory: String,
 }
 
-/// Collects the figures that are not production's.
+/// Collects the figures.
 struct Figures {
     list: Vec<Figure>,
     rule: Rules,
@@ -246,16 +249,14 @@ struct Figures {
 
 impl Figures {
     fn note(&mut self, component: &str, field: &str, production: String, value: String, rule: &str) {
-        if production != value {
-            let (component, field, rule) = (component.to_owned(), field.to_owned(), rule.to_owned());
-            self.list.push(Figure {
-                component,
-                field,
-                production,
-                value,
-                rule,
-            });
-        }
+        let rule = if production == value { SAME } else { rule };
+        self.list.push(Figure {
+            component: component.to_owned(),
+            field: field.to_owned(),
+            production,
+            value,
+            rule: rule.to_owned(),
+        });
     }
 
     fn resources(&mut self, name: &str, production: Resources, value: Resources, change: &Override) {

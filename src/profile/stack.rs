@@ -34,7 +34,7 @@ pub struct Stack {
     pub metrics: bool,
     /// What the catalog has and this stack has not, with the reason.
     pub left_out: Vec<LeftOut>,
-    /// Every figure that differs from production, with the rule it came from.
+    /// Every figure, with the rule it came from.
     pub figures: Vec<Figure>,
     /// What a pod more of the largest service requests, its sidecar included; zero in production sizing, where nodes have room.
     pub rolling: Amount,

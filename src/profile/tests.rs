@@ -139,7 +139,18 @@ fn production_leaves_room_on_the_smallest_real_cluster() {
         memory: Bytes(3 * (16_000_000_000 - (1 << 30))),
     };
     let stack = stack("prod", &Selection::default(), nodes);
-    assert!(stack.figures.is_empty(), "{:?}", stack.figures);
+    let scaled: Vec<_> = stack
+        .figures
+        .iter()
+        .filter(|figure| figure.rule != "production's")
+        .collect();
+    assert!(scaled.is_empty() && !stack.figures.is_empty(), "{scaled:?}");
+    assert!(
+        stack
+            .figures
+            .iter()
+            .all(|figure| figure.production == figure.value)
+    );
     let capacity = Capacity::of(&stack, nodes, false);
     // A rolling update of every service at once adds a quarter of its replicas, rounded up: one each of two.
     let surge: Amount = stack

@@ -1,6 +1,7 @@
 //! What must not reach production, found in the objects themselves and not in what they were made from.
 
 mod pods;
+mod secret;
 mod values;
 
 use serde::Serialize;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::reasons::Reasons;
 use super::tree::id;
 use crate::catalog::{Bytes, MilliCpu};
 
@@ -79,7 +80,8 @@ pub struct Field {
 pub enum Sides {
     /// Everything: both sets were written by hand or by vadev.
     Both,
-    /// The first set was read from a cluster, which fills in fields of its own: only what the second set states counts.
+    /// The first set was read from a cluster, which fills in fields of its own: only what the second set states counts. But
+    /// for configuration, into which no server puts anything: what only the cluster has there, somebody added.
     Live,
 }
 
@@ -88,6 +90,7 @@ pub fn differences<'a>(
     before: impl IntoIterator<Item = &'a Value>,
     after: impl IntoIterator<Item = &'a Value>,
     sides: Sides,
+    reasons: &Reasons<'_>,
 ) -> Vec<Difference> {
     let (before, after) = (keyed(before), keyed(after));
     let mut found = Vec::new();
@@ -98,8 +101,14 @@ pub fn differences<'a>(
     }
     for (key, object) in &after {
         match before.get(key) {
-            None => found.push(whole(object, Change::Added)),
-            Some(old) => found.extend(changed(old, object, sides)),
+            None => {
+                let mut added = whole(object, Change::Added);
+                if reasons.leaves_out(object) {
+                    added.explanation = Explanation::Environment;
+                }
+                found.push(added);
+            }
+            Some(old) => found.extend(changed(old, object, sides, reasons)),
         }
     }
     found.sort_by(|a, b| a.object.cmp(&b.object));
@@ -145,7 +154,7 @@ fn whole(object: &Value, change: Change) -> Difference {
     }
 }
 
-fn changed(before: &Value, after: &Value, sides: Sides) -> Option<Difference> {
+fn changed(before: &Value, after: &Value, sides: Sides, reasons: &Reasons<'_>) -> Option<Difference> {
     let mut fields = Vec::new();
     let kind = after["kind"].as_str().unwrap_or_default();
     let mut walk = Walk {
@@ -175,7 +184,8 @@ fn changed(before: &Value, after: &Value, sides: Sides) -> Option<Difference> {
         let of_image = [".args", ".command", ".env[", ".volumeMounts"]
             .iter()
             .any(|part| field.path.contains(part));
-        if other_image && of_image && field.explanation == Explanation::Drift {
+        let explained = (other_image && of_image) || reasons.explain(after, &field.path);
+        if explained && field.explanation == Explanation::Drift {
             field.explanation = Explanation::Environment;
         }
     }
@@ -215,7 +225,35 @@ impl Walk<'_> {
             (Some(value), None) if self.sides == Sides::Both && !is_empty(value) => {
                 self.note(path, Some(value), None);
             }
+            (Some(value), None) => self.only_live(path, value),
             _ => {}
+        }
+    }
+
+    /// What a cluster has and the tree does not state. Whole variables only: within one, servers fill in fields.
+    fn only_live(&mut self, path: &str, value: &Value) {
+        let config = self.kind == "ConfigMap";
+        match value {
+            Value::Object(data) if config && path == "data" => {
+                for (key, value) in data {
+                    self.only_live(&format!("data.{key}"), value);
+                }
+            }
+            Value::Array(variables) if path.ends_with("].env") => {
+                for variable in variables {
+                    self.only_live(&entry(path, variable), variable);
+                }
+            }
+            _ => {
+                let variable = path
+                    .rsplit_once("].env[")
+                    .is_some_and(|(_, name)| name.find(']') == Some(name.len() - 1));
+                let configuration =
+                    variable || path.ends_with("].envFrom") || (config && path.starts_with("data."));
+                if configuration && !is_empty(value) {
+                    self.note(path, Some(value), None);
+                }
+            }
         }
     }
 
@@ -280,7 +318,7 @@ const BOOKKEEPING: [&str; 9] = [
 ];
 
 /// Parts of paths whose differences are of size.
-const SIZES: [&str; 12] = [
+const SIZES: [&str; 11] = [
     ".replicas",
     ".resources",
     "minReplicas",
@@ -292,7 +330,6 @@ const SIZES: [&str; 12] = [
     "storage",
     ".hard",
     "spec.limits",
-    "connectionPool",
 ];
 /// Parts of paths whose differences are of place.
 const PLACES: [&str; 29] = [

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{Environment, Target};
+use crate::catalog::service::Resources;
 use crate::profile::Stack;
 use crate::render::Object;
-use crate::render::object::{COMPONENT, MANAGED_BY, ORIGIN, PROFILE, PROMOTED_COMPONENT, WORKSPACE};
+use crate::render::object::{self, MANAGED_BY, ORIGIN, PROFILE, PROMOTED_COMPONENT, WORKSPACE};
 
 /// Label by which all of the platform is found.
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
@@ -47,7 +48,7 @@ pub fn hardened(stack: &Stack, environment: &Environment, target: Target, object
 pub fn labels(value: &mut Value, component: &str) {
     let metadata = &mut value["metadata"];
     let mut labels = metadata["labels"].as_object().cloned().unwrap_or_default();
-    for own in [COMPONENT, PROFILE, WORKSPACE] {
+    for own in [object::COMPONENT, PROFILE, WORKSPACE] {
         labels.remove(own);
     }
     labels.insert(MANAGED_BY.to_owned(), json!("vadev"));
@@ -78,10 +79,11 @@ fn workload(value: &mut Value, stack: &Stack, environment: &Environment, target:
         // The autoscaler decides; a number here would undo its decision at every apply.
         remove(&mut value["spec"], "replicas");
         value["spec"]["progressDeadlineSeconds"] = json!(600);
-        if stack.mesh.is_some() {
+        if let Some(mesh) = &stack.mesh {
+            let annotations = &mut value["spec"]["template"]["metadata"]["annotations"];
             // On clusters without native sidecars a service would else start before its proxy.
-            value["spec"]["template"]["metadata"]["annotations"]["proxy.istio.io/config"] =
-                json!("{\"holdApplicationUntilProxyStarts\": true}");
+            annotations["proxy.istio.io/config"] = json!("{\"holdApplicationUntilProxyStarts\": true}");
+            sidecar(annotations, mesh.sidecar);
         }
     }
     let claims = value["spec"]
@@ -92,6 +94,28 @@ fn workload(value: &mut Value, stack: &Stack, environment: &Environment, target:
         if let Some(class) = &environment.storage_class {
             claim["spec"]["storageClassName"] = json!(class);
         }
+    }
+}
+
+/// The sidecar's figures, which the namespace's quota counts: an Istio that somebody else installed has others of its own.
+fn sidecar(annotations: &mut Value, size: Resources) {
+    let figures = [
+        ("proxyCPU", size.requests.cpu.to_string(), size.requests.cpu.0),
+        ("proxyCPULimit", size.limits.cpu.to_string(), size.limits.cpu.0),
+        (
+            "proxyMemory",
+            size.requests.memory.to_string(),
+            size.requests.memory.0,
+        ),
+        (
+            "proxyMemoryLimit",
+            size.limits.memory.to_string(),
+            size.limits.memory.0,
+        ),
+    ];
+    // A limit of zero is none.
+    for (name, text, _) in figures.into_iter().filter(|(_, _, amount)| *amount > 0) {
+        annotations[format!("sidecar.istio.io/{name}")] = json!(text);
     }
 }
 

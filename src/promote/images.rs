@@ -44,6 +44,12 @@ pub fn images(
     all
 }
 
+/// Whether catalog and environment state a digest for every image.
+pub fn all_pinned(stack: &Stack, environment: &Environment) -> bool {
+    let all = images(stack, environment, &IndexMap::new());
+    all.values().all(|image| is_pinned(&image.reference))
+}
+
 /// The reference of an image in another registry: `registry/path` and the last part of its own name.
 pub fn retagged(reference: &str, registry: &str) -> String {
     let bare = reference.split('@').next().unwrap_or(reference);

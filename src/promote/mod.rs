@@ -8,6 +8,7 @@ pub mod environment;
 pub mod harden;
 pub mod images;
 mod readme;
+pub mod reasons;
 pub mod secrets;
 pub mod stack;
 pub mod target;
@@ -16,9 +17,14 @@ pub mod tree;
 pub use check::{Finding, Severity, check};
 pub use diff::{Difference, Explanation, differences};
 pub use environment::Environment;
+pub use reasons::Reasons;
 pub use stack::production_stack;
 pub use target::{Target, Version};
 pub use tree::{Tree, tree};
 
+#[cfg(test)]
+mod parity_tests;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod tests;

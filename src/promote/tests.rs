@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
-use serde_json::{Value, json};
 
 use super::check::Known;
 use super::*;
@@ -11,7 +10,7 @@ use crate::profile::{Sources, Stack, Workspace, load_all};
 use crate::render::Object;
 
 /// An image with a digest for everything, as a registry would tell them.
-fn environment() -> Environment {
+pub(super) fn environment() -> Environment {
     let loaded = load_all(&Sources::default(), "shop").expect("what is built in");
     let mut images = IndexMap::new();
     let mut pin = |name: &str, reference: String| {
@@ -44,7 +43,7 @@ fn environment() -> Environment {
     }
 }
 
-fn stack_of(profile: &str, workspace: Option<&Workspace>, set: &[String]) -> Stack {
+pub(super) fn stack_of(profile: &str, workspace: Option<&Workspace>, set: &[String]) -> Stack {
     let loaded = load_all(&Sources::default(), "shop").expect("what is built in");
     let workspace = workspace.unwrap_or(&loaded.workspace);
     production_stack(
@@ -57,7 +56,7 @@ fn stack_of(profile: &str, workspace: Option<&Workspace>, set: &[String]) -> Sta
     .expect("resolves")
 }
 
-fn tree_of(profile: &str) -> Tree {
+pub(super) fn tree_of(profile: &str) -> Tree {
     tree(
         &stack_of(profile, None, &[]),
         &environment(),
@@ -253,134 +252,24 @@ fn secrets_are_references_or_come_from_a_store() {
     );
 }
 
-/// Changes one object of the tree and returns the rules that find something.
-fn refused(kind: &str, change: impl Fn(&mut Value)) -> Vec<&'static str> {
-    let mut tree = tree_of("minimal");
-    let object = tree
-        .files
-        .values_mut()
-        .flatten()
-        .find(|object| object["kind"] == kind)
-        .expect("an object");
-    change(object);
-    let known = Known {
-        development_secrets: vec!["0123456789abcdef".to_owned()],
-        development_issuer: "vadev.dev/development".to_owned(),
-        registry: None,
-    };
-    let findings = check(&tree, &known);
-    assert!(
-        findings
-            .iter()
-            .all(|one| !one.file.is_empty() && !one.field.is_empty() && !one.remedy.is_empty())
-    );
-    assert!(
-        !format!("{findings:?}").contains("0123456789abcdef"),
-        "a value is shown"
-    );
-    findings.iter().map(|finding| finding.rule).collect()
-}
-
 #[test]
-fn what_must_not_reach_production_is_refused_one_by_one() {
-    let container = |change: fn(&mut Value)| {
-        refused("Deployment", |object| {
-            change(&mut object["spec"]["template"]["spec"]["containers"][0]);
-        })
-    };
-    assert_eq!(
-        container(|c| c["image"] = json!("ghcr.io/x/y:1.0.0")),
-        ["image-not-pinned"]
-    );
-    assert_eq!(
-        container(|c| c["image"] = json!("ghcr.io/x/y")),
-        ["image-not-pinned"]
-    );
-    assert_eq!(
-        container(|c| c["image"] = json!("ghcr.io/x/y:latest")),
-        ["image-not-pinned"]
-    );
-    assert_eq!(
-        container(|c| c["image"] = json!(format!("ghcr.io/x/y:dev@sha256:{}", "0".repeat(64)))),
-        ["development-tag"]
-    );
-    assert_eq!(
-        container(|c| c["image"] = json!("vadev.local/redis:7.0")),
-        ["local-image"]
-    );
-    assert_eq!(
-        container(|c| c["image"] = json!("vadev.local/vadev-agent:0.1.0")),
-        ["stand-in"]
-    );
-    assert_eq!(
-        container(|c| c["securityContext"]["privileged"] = json!(true)),
-        ["privileged"]
-    );
-    assert_eq!(
-        container(|c| c["env"] = json!([{ "name": "DB_PASSWORD", "value": "hush" }])),
-        ["password-in-tree"]
-    );
-    assert_eq!(
-        container(|c| c["env"] = json!([{ "name": "X", "value": "y0123456789abcdefz" }])),
-        ["development-password"]
-    );
-    assert_eq!(
-        container(|c| c["env"] = json!([{ "name": "VADEV_FAULTS", "value": "1" }])),
-        ["development-setting"]
-    );
-    assert_eq!(container(|c| c["resources"] = json!({})).len(), 3);
-    assert_eq!(
-        refused("Deployment", |o| o["spec"]["template"]["spec"]["volumes"] =
-            json!([{ "name": "h", "hostPath": { "path": "/" } }])),
-        ["host-path"]
-    );
-    assert_eq!(
-        refused("Deployment", |o| o["spec"]["template"]["spec"]["hostNetwork"] =
-            json!(true)),
-        ["host-access"]
-    );
-    assert_eq!(
-        refused("Service", |o| o["spec"]["type"] = json!("NodePort")),
-        ["open-service"]
-    );
-    assert_eq!(
-        refused("ConfigMap", |o| o["data"]["LOG_LEVEL"] = json!("debug")),
-        ["debug-setting"]
-    );
-    assert_eq!(
-        refused("ConfigMap", |o| o["data"]["k"] =
-            json!("-----BEGIN PRIVATE KEY-----\nx")),
-        ["private-key"]
-    );
-    assert_eq!(
-        refused("ConfigMap", |o| o["kind"] = json!("Secret")),
-        ["secret-in-tree"]
-    );
-    assert_eq!(
-        refused("RequestAuthentication", |o| o["spec"]["jwtRules"][0] =
-            json!({ "issuer": "vadev.dev/development", "jwks": "{}" })),
-        ["development-key", "development-key"]
-    );
-    assert_eq!(
-        refused("PeerAuthentication", |o| o["spec"]["mtls"]["mode"] =
-            json!("PERMISSIVE")),
-        ["mtls-not-strict"]
-    );
-    assert_eq!(
-        refused("Gateway", |o| o["spec"]["servers"][0]["hosts"] = json!(["*"])),
-        ["any-host"]
-    );
-}
-
-#[test]
-fn without_an_issuer_the_tree_is_refused() {
-    let mut environment = environment();
-    environment.tokens = None;
+fn a_sidecar_is_as_large_as_the_quota_thinks() {
     let stack = stack_of("minimal", None, &[]);
-    let tree = tree(&stack, &environment, Target::default(), &IndexMap::new());
-    let rules: Vec<_> = check(&tree, &Known::default())
-        .into_iter()
-        .map(|finding| finding.rule)
-        .collect();
-    assert_eq!(rules, ["no-token-issuer"]);
+    let size = stack.mesh.as_ref().expect("a mesh").sidecar;
+    for (file, object) in tree_of("minimal").objects() {
+        let meshed = object["kind"] == "Deployment" && file.starts_with("services/");
+        let annotations = &object["spec"]["template"]["metadata"]["annotations"];
+        let cpu = annotations["sidecar.istio.io/proxyCPU"].as_str();
+        assert_eq!(
+            cpu,
+            meshed.then(|| size.requests.cpu.to_string()).as_deref(),
+            "{file}"
+        );
+        let limit = annotations["sidecar.istio.io/proxyMemoryLimit"].as_str();
+        assert_eq!(
+            limit,
+            meshed.then(|| size.limits.memory.to_string()).as_deref(),
+            "{file}"
+        );
+    }
 }

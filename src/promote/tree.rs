@@ -10,6 +10,39 @@ use crate::profile::Stack;
 use crate::render::mesh::{MeshSetting, TokenKeys, TokenTrust};
 use crate::render::{Object, ObjectId, Setting, mesh, network, scaling, service, system, yaml};
 
+/// How the first line of every manifest begins.
+const BEGINNING: &str = "# VoiceAssistant, profile ";
+/// What follows there on the names of profile and environment.
+const END: &str = ": written by `vadev promote`.";
+/// The manifests below `istio/`.
+const ISTIO: [&str; 7] = [
+    "namespace",
+    "gateway",
+    "virtual-service",
+    "destination-rule",
+    "security",
+    "telemetry",
+    "traffic-management",
+];
+
+/// Whether a promotion could have written a file: its path below `k8s/` is one of the contract's, and its first line is that
+/// of a generated manifest. The README is in every tree, and so never left over.
+pub fn is_generated(path: &str, text: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    let in_contract = match parts.as_slice() {
+        ["deploy-all.yaml"] => true,
+        ["istio", file] => file
+            .strip_suffix(".yaml")
+            .is_some_and(|name| ISTIO.contains(&name)),
+        ["infrastructure", file] | ["services", _, file] => {
+            file.strip_suffix(".yaml").is_some_and(|name| !name.is_empty())
+        }
+        _ => false,
+    };
+    let first = text.lines().next().unwrap_or_default();
+    in_contract && first.starts_with(BEGINNING) && first.contains(END)
+}
+
 /// A production tree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tree {
@@ -88,7 +121,7 @@ pub fn tree(
     }
     let readme = readme::readme(stack, environment, target, &setting);
     let header = format!(
-        "# VoiceAssistant, profile {}, for {}: written by `vadev promote`. Changes belong in the catalog, the workspace or\n\
+        "{BEGINNING}{}, for {}{END} Changes belong in the catalog, the workspace or\n\
          # the environment file.\n",
         stack.profile, environment.name
     );

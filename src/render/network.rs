@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::catalog::Group;
+use crate::catalog::infrastructure::Workload;
 use crate::profile::Stack;
 use crate::profile::stack::{SizedInfrastructure, SizedService};
 
@@ -16,6 +17,8 @@ const ISTIOD: u16 = 15012;
 const SIDECAR_METRICS: u16 = 15020;
 /// A sidecar's health, which the kubelet asks for.
 const SIDECAR_HEALTH: u16 = 15021;
+/// The kubelet's, on every node: its own metrics and its containers'.
+const KUBELET: u16 = 10250;
 /// Addresses that are not the internet.
 const PRIVATE: [&str; 5] = [
     "10.0.0.0/8",
@@ -97,14 +100,14 @@ fn scraping(stack: &Stack) -> Vec<Value> {
             &["Ingress"],
             &json!({ "ingress": [{ "from": [{ "podSelector": apps(&readers) }] }] }),
         ),
-        // The API server has no pod that a selector could find; its address is the cluster's own affair.
+        // API server and kubelets have no pods that a selector could find; their addresses are the cluster's own affair.
         policy(
             &stack.namespaces.infra,
             "allow-reading-the-cluster",
             &apps(&readers),
             &["Egress"],
             &json!({ "egress": [
-                { "ports": [tcp(443), tcp(6443)] },
+                { "ports": [tcp(443), tcp(6443), tcp(KUBELET)] },
                 { "to": [{ "podSelector": {} }, { "namespaceSelector": named(&stack.namespaces.apps) }, { "namespaceSelector": named(&stack.namespaces.mesh) }] },
             ] }),
         ),
@@ -241,6 +244,18 @@ pub fn system(stack: &Stack, sized: &SizedInfrastructure) -> Vec<Value> {
                 egress.push(json!({ "to": [{ "ipBlock": { "cidr": "0.0.0.0/0", "except": PRIVATE } }], "ports": [tcp(443), tcp(587)] }));
             }
         }
+        let readers = readers(stack, sized);
+        if !readers.is_empty() {
+            ingress.push(json!({ "from": [{ "podSelector": apps(&readers) }], "ports": ports }));
+        }
+        for other in read_by(stack, sized, workload) {
+            for theirs in &other.infrastructure.workloads {
+                let ports: Vec<Value> = theirs.ports.iter().map(|port| tcp(port.port)).collect();
+                egress.push(
+                    json!({ "to": [{ "podSelector": apps(&[theirs.name.as_str()]) }], "ports": ports }),
+                );
+            }
+        }
         let spec = json!({ "ingress": ingress, "egress": egress });
         policies.push(labelled(
             policy(infra, name, &apps(&[name]), &["Ingress", "Egress"], &spec),
@@ -248,6 +263,38 @@ pub fn system(stack: &Stack, sized: &SizedInfrastructure) -> Vec<Value> {
         ));
     }
     policies
+}
+
+/// The systems that a workload logs in to: those whose password it is given, as an exporter is.
+fn read_by<'a>(
+    stack: &'a Stack,
+    sized: &'a SizedInfrastructure,
+    workload: &'a Workload,
+) -> impl Iterator<Item = &'a SizedInfrastructure> {
+    let own = &sized.infrastructure;
+    stack.infrastructure.iter().filter(move |other| {
+        let theirs = other.infrastructure.name != own.name;
+        theirs
+            && own.secrets.iter().any(|(key, source)| {
+                let from = source.from.as_ref();
+                from.is_some_and(|from| other.infrastructure.is_called(from))
+                    && workload.secret_env.values().any(|used| used == key)
+            })
+    })
+}
+
+/// The other systems' workloads that log in to a system.
+fn readers<'a>(stack: &'a Stack, sized: &SizedInfrastructure) -> Vec<&'a str> {
+    let name = &sized.infrastructure.name;
+    let mut readers = Vec::new();
+    for other in &stack.infrastructure {
+        for workload in &other.infrastructure.workloads {
+            if read_by(stack, other, workload).any(|read| read.infrastructure.name == *name) {
+                readers.push(workload.name.as_str());
+            }
+        }
+    }
+    sorted(readers)
 }
 
 fn monitors(stack: &Stack) -> Vec<&str> {

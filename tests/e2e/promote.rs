@@ -171,10 +171,12 @@ fn what_runs_here_differs_from_production_by_size_and_environment_until_somebody
         let drifted = all.iter().filter(|one| one["explanation"] == "drift");
         drifted
             .filter(|one| {
+                // A whole object that nothing explains has no fields.
                 !one["fields"].as_array().is_some_and(|fields| {
-                    fields
-                        .iter()
-                        .all(|field| own(field) || field["explanation"] != "drift")
+                    !fields.is_empty()
+                        && fields
+                            .iter()
+                            .all(|field| own(field) || field["explanation"] != "drift")
                 })
             })
             .map(|one| format!("{} {}: {}", one["object"], one["change"], one["fields"]))

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::super::verify::{VerifyReport, verify_promoted};
 use super::compare::there;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
@@ -49,7 +50,13 @@ pub struct Applied {
     pub unchanged: usize,
     /// Manifest of what was there before, where something was.
     pub before: Option<PathBuf>,
+    /// What the platform answered afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyReport>,
 }
+
+/// How long one answer may be waited for when all is applied: pods are ready by then, and routes on their way.
+const ANSWER: Duration = Duration::from_mins(1);
 
 impl ApplyTo<'_> {
     /// Whether the cluster can take the tree at all, and what the API server says of each object. Changes nothing.
@@ -240,7 +247,7 @@ impl ApplyTo<'_> {
     }
 }
 
-/// Applies the tree, whose rehearsal passed and which a person agreed to.
+/// Applies the tree, whose rehearsal passed and which a person agreed to, and asks the platform whether it works.
 pub async fn apply(to: &ApplyTo<'_>) -> Result<Applied, Failure> {
     to.cluster.recheck().await?;
     let before = to.keep().await?;
@@ -250,19 +257,40 @@ pub async fn apply(to: &ApplyTo<'_>) -> Result<Applied, Failure> {
         changed: 0,
         unchanged: 0,
         before: before.clone(),
+        verify: None,
     };
-    match to.waves(&mut report).await {
-        Ok(()) => Ok(report),
-        Err(error) => Err(stopped(to, &report, error.as_ref())),
+    if let Err(error) = to.waves(&mut report).await {
+        return Err(stopped(to, &report, error.as_ref(), "later waves were not begun"));
     }
+    let verified = verify_promoted(to.stack, to.tree, to.cluster, to.reporter, ANSWER.min(to.timeout));
+    let verified = verified.await.and_then(|verified| {
+        let failures = verified.failures();
+        if failures.is_empty() {
+            return Ok(verified);
+        }
+        let message = format!("{} of {} checks failed", failures.len(), verified.checks.len());
+        Err(Plain::new(Family::Unhealthy, message)
+            .with_details(failures)
+            .into())
+    });
+    match verified {
+        Ok(verified) => report.verify = Some(verified),
+        Err(error) => return Err(stopped(to, &report, error.as_ref(), "everything is applied")),
+    }
+    Ok(report)
 }
 
 /// The failure with the way back: nothing is undone by itself, because what failed may be mended quicker.
-fn stopped(to: &ApplyTo<'_>, report: &Applied, error: &dyn crate::failure::Diagnose) -> Failure {
+fn stopped(
+    to: &ApplyTo<'_>,
+    report: &Applied,
+    error: &dyn crate::failure::Diagnose,
+    how_far: &str,
+) -> Failure {
     let context = &to.cluster.id().context;
     let mut details = error.details();
     details.push(format!(
-        "stopped after {} created and {} changed objects; later waves were not begun",
+        "stopped after {} created and {} changed objects; {how_far}",
         report.created, report.changed
     ));
     details.extend(error.hint().map(|hint| format!("about this failure: {hint}")));

@@ -5,17 +5,23 @@ use std::path::Path;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
+use super::super::images;
 use super::super::platform::Platform;
 use super::folder;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, ObjectRef};
 use crate::promote::diff::{Difference, Sides, differences};
 use crate::promote::harden::{PART_OF, PLATFORM};
-use crate::promote::{Tree, tree};
-use crate::render::object::WORKSPACE;
+use crate::promote::{Environment, Reasons, Tree, tree};
+use crate::render::object::{COMPONENT, WORKSPACE};
+use crate::render::{Origin, metrics};
 
 /// Against the manifests of a folder, whoever wrote them: from the folder to the tree.
-pub fn compare_folder(tree: &Tree, folder: &Path) -> Result<Vec<Difference>, Failure> {
+pub fn compare_folder(
+    tree: &Tree,
+    environment: &Environment,
+    folder: &Path,
+) -> Result<Vec<Difference>, Failure> {
     if !folder.is_dir() {
         return Err(Plain::new(Family::Usage, format!("there is no folder {}", folder.display()))
             .with_hint("write one with vadev promote --out DIR, or leave the folder out to compare with the running platform")
@@ -26,33 +32,72 @@ pub fn compare_folder(tree: &Tree, folder: &Path) -> Result<Vec<Difference>, Fai
         &there,
         tree.objects().map(|(_, object)| object),
         Sides::Both,
+        &Reasons::of(environment),
     ))
 }
 
-/// Against the development platform that runs on this machine: from there to production.
+/// Against the development platform that runs on this machine: from there to production. What it has only because it is a
+/// laptop's is no difference: metrics-server, which real clusters have of their own, and the claims of its volumes.
 pub async fn compare_development(
     platform: &Platform,
     cluster: &Cluster,
     tree: &Tree,
+    environment: &Environment,
 ) -> Result<Vec<Difference>, Failure> {
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let snapshot = k8s::observe(cluster, &selector).await?;
-    let there: Vec<&Value> = snapshot.iter().map(|(_, object)| object).collect();
-    Ok(differences(
-        there,
-        tree.objects().map(|(_, object)| object),
-        Sides::Live,
-    ))
+    let there = snapshot.iter().map(|(_, object)| object);
+    let there: Vec<&Value> = there
+        .filter(|object| object["metadata"]["labels"][COMPONENT] != metrics::NAME && !is_claim(object))
+        .collect();
+    let reasons = here(platform, environment).await?;
+    let wanted = tree.objects().map(|(_, object)| object);
+    Ok(differences(there, wanted, Sides::Live, &reasons))
+}
+
+/// What this machine has not, or has in another way than a registry's images do.
+async fn here<'a>(platform: &Platform, environment: &'a Environment) -> Result<Reasons<'a>, Failure> {
+    let stack = platform.stack();
+    let images = images::resolve(platform).await?;
+    let left_out = stack.left_out.iter().chain(&images.left_out);
+    let left_out = left_out.map(|left| left.name.clone()).collect();
+    let workloads = stack
+        .infrastructure
+        .iter()
+        .flat_map(|system| &system.infrastructure.workloads);
+    let from_packages = |name: &str| {
+        let image = images.deployed.get(name);
+        image.is_some_and(|image| matches!(image.origin, Origin::Packages | Origin::Bundle))
+    };
+    let other_files = workloads
+        .filter(|workload| workload.image.with_recipe.is_some() && from_packages(&workload.name))
+        .map(|workload| workload.name.clone())
+        .collect();
+    Ok(Reasons {
+        left_out,
+        other_files,
+        ..Reasons::of(environment)
+    })
 }
 
 /// Against a cluster: from what it has to the tree.
-pub async fn compare_cluster(cluster: &Cluster, tree: &Tree) -> Result<Vec<Difference>, Failure> {
+pub async fn compare_cluster(
+    cluster: &Cluster,
+    tree: &Tree,
+    environment: &Environment,
+) -> Result<Vec<Difference>, Failure> {
     let there = there(cluster, tree).await?;
     Ok(differences(
         &there,
         tree.objects().map(|(_, object)| object),
         Sides::Live,
+        &Reasons::of(environment),
     ))
+}
+
+/// The claim of a StatefulSet's volume, which its controller makes from the template and which outlives it.
+fn is_claim(object: &Value) -> bool {
+    object["kind"] == "PersistentVolumeClaim"
 }
 
 /// What the cluster has of the tree, and what else carries the platform's label.
@@ -72,6 +117,15 @@ pub async fn there(cluster: &Cluster, tree: &Tree) -> Result<Vec<Value>, Failure
         .try_collect()
         .await?;
     objects.extend(found.into_iter().flatten());
+    // A claim that was asked for by name was found so; the others are their StatefulSets' affair.
+    let named = |object: &Value| {
+        let own = ObjectRef::of(object).ok();
+        tree.objects().any(|(_, wanted)| {
+            let wanted = ObjectRef::from(&tree::id(wanted));
+            own.as_ref().is_some_and(|own| own.same_object(&wanted))
+        })
+    };
+    objects.retain(|object| !is_claim(object) || named(object));
     Ok(objects)
 }
 

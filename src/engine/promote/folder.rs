@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Failure, Family, Plain};
+use crate::promote::tree::is_generated;
 
 /// What writing did.
 #[derive(Debug, Clone, Serialize)]
@@ -26,10 +27,8 @@ pub struct Written {
     pub foreign: Vec<String>,
 }
 
-/// Words in the first line of every generated file, by which a later promotion knows its own.
-const MARK: &str = "vadev promote";
-
-/// Writes the tree: what is in it, and nothing else of vadev's. A file of somebody else's stays and is named.
+/// Writes the tree: what is in it, and nothing else of vadev's. A file of somebody else's stays and is named; so does what
+/// a symbolic link stands for, which may be anywhere.
 pub fn write(folder: &Path, texts: &BTreeMap<String, String>) -> Result<Written, Failure> {
     let trouble = |path: &Path, error: &io::Error| -> Failure {
         Plain::new(
@@ -53,6 +52,7 @@ pub fn write(folder: &Path, texts: &BTreeMap<String, String>) -> Result<Written,
             continue;
         }
         let parent = path.parent().unwrap_or(folder);
+        within(folder, name)?;
         fs::create_dir_all(parent).map_err(|error| trouble(parent, &error))?;
         // A reader never sees half a file.
         let temporary = path.with_extension(format!("tmp{}", std::process::id()));
@@ -65,8 +65,10 @@ pub fn write(folder: &Path, texts: &BTreeMap<String, String>) -> Result<Written,
             continue;
         }
         let path = folder.join(&name);
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        if text.lines().take(4).any(|line| line.contains(MARK)) {
+        let regular = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        // What can't be read as text is nobody's manifest.
+        let own = regular && fs::read_to_string(&path).is_ok_and(|text| is_generated(&name, &text));
+        if own {
             fs::remove_file(&path).map_err(|error| trouble(&path, &error))?;
             report.removed.push(name);
         } else {
@@ -74,6 +76,25 @@ pub fn write(folder: &Path, texts: &BTreeMap<String, String>) -> Result<Written,
         }
     }
     Ok(report)
+}
+
+/// Refuses where a folder on the way to a file is a symbolic link: the file would be written to another place.
+fn within(folder: &Path, name: &str) -> Result<(), Failure> {
+    let mut path = folder.to_owned();
+    let folders = Path::new(name).parent().into_iter().flat_map(Path::components);
+    for part in folders {
+        path.push(part);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            let message = format!(
+                "{} is a symbolic link, and what it stands for is not written to",
+                path.display()
+            );
+            return Err(Plain::new(Family::Refused, message)
+                .with_hint("replace it by a folder, or choose another one with --out")
+                .into());
+        }
+    }
+    Ok(())
 }
 
 /// Every object of a folder's YAML files.
@@ -101,7 +122,8 @@ fn unreadable(path: &Path, error: &impl std::fmt::Display) -> Failure {
         .into()
 }
 
-/// Paths of all files below a folder, relative to it, sorted; none where it is missing.
+/// Paths of all files below a folder, relative to it, sorted; none where it is missing. A symbolic link is one of them,
+/// whatever it stands for.
 fn files(folder: &Path) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -111,8 +133,9 @@ fn files(folder: &Path) -> Result<Vec<String>, Failure> {
             read => read.map_err(|error| unreadable(&next, &error))?,
         };
         for entry in entries {
-            let path = entry.map_err(|error| unreadable(&next, &error))?.path();
-            if path.is_dir() {
+            let entry = entry.map_err(|error| unreadable(&next, &error))?;
+            let (path, kind) = (entry.path(), entry.file_type());
+            if kind.map_err(|error| unreadable(&path, &error))?.is_dir() {
                 open.push(path);
             } else if let Ok(relative) = path.strip_prefix(folder) {
                 found.push(relative.to_string_lossy().into_owned());
@@ -127,23 +150,66 @@ fn files(folder: &Path) -> Result<Vec<String>, Failure> {
 mod tests {
     use super::*;
 
+    const HEAD: &str =
+        "# VoiceAssistant, profile prod, for production: written by `vadev promote`. Changes belong\n";
+
+    fn tree(names: &[&str]) -> BTreeMap<String, String> {
+        let text = |name: &&str| ((*name).to_owned(), format!("{HEAD}kind: {name}\n"));
+        names.iter().map(text).collect()
+    }
+
     #[test]
     fn the_folder_is_the_tree_and_what_others_put_there() {
         let folder = tempfile::tempdir().unwrap();
-        let tree = |names: &[&str]| -> BTreeMap<String, String> {
-            names
-                .iter()
-                .map(|name| ((*name).to_owned(), format!("# {MARK}\nkind: {name}\n")))
-                .collect()
-        };
-        let first = write(folder.path(), &tree(&["a.yaml", "b/c.yaml"])).unwrap();
-        assert_eq!(first.written, ["a.yaml", "b/c.yaml"]);
-        fs::write(folder.path().join("mine.yaml"), "kind: Mine\n").unwrap();
-        let second = write(folder.path(), &tree(&["a.yaml"])).unwrap();
+        let first = write(folder.path(), &tree(&["deploy-all.yaml", "services/go/old.yaml"])).unwrap();
+        assert_eq!(first.written, ["deploy-all.yaml", "services/go/old.yaml"]);
+        let theirs = [
+            ("mine.yaml", "kind: Mine\n".to_owned()),
+            // Of the tree's own names, but not written by a promotion.
+            (
+                "infrastructure/redis.yaml",
+                "# replaces what vadev promote writes\nkind: Mine\n".to_owned(),
+            ),
+            // Written by a promotion, and moved by somebody.
+            ("overlays/deploy-all.yaml", format!("{HEAD}kind: Mine\n")),
+            ("istio/notes.yaml", format!("{HEAD}kind: Mine\n")),
+            ("infrastructure/mysql.yaml", format!("kind: Mine\n{HEAD}")),
+        ];
+        for (name, text) in &theirs {
+            fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let second = write(folder.path(), &tree(&["deploy-all.yaml"])).unwrap();
         assert_eq!(
-            (second.unchanged, second.removed, second.foreign),
-            (1, vec!["b/c.yaml".to_owned()], vec!["mine.yaml".to_owned()])
+            (second.unchanged, second.removed),
+            (1, vec!["services/go/old.yaml".to_owned()])
         );
-        assert_eq!(read(folder.path()).unwrap().len(), 2);
+        let mut names: Vec<&str> = theirs.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(second.foreign, names);
+        assert_eq!(read(folder.path()).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn a_symbolic_link_is_never_followed() {
+        use std::os::unix::fs::symlink;
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let outside = elsewhere.path().join("old.yaml");
+        fs::write(&outside, format!("{HEAD}kind: Mine\n")).unwrap();
+        fs::create_dir(folder.path().join("services")).unwrap();
+        symlink(elsewhere.path(), folder.path().join("services/go")).unwrap();
+        symlink(&outside, folder.path().join("deploy-all.yaml")).unwrap();
+        let written = write(folder.path(), &tree(&["infrastructure/redis.yaml"])).unwrap();
+        assert_eq!(written.removed, Vec::<String>::new());
+        assert_eq!(written.foreign, ["deploy-all.yaml", "services/go"]);
+        let refused = write(folder.path(), &tree(&["services/go/new.yaml"])).unwrap_err();
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        // The link is replaced, and not what it stands for.
+        write(folder.path(), &tree(&["deploy-all.yaml"])).unwrap();
+        assert_eq!(
+            fs::read_to_string(&outside).unwrap(),
+            format!("{HEAD}kind: Mine\n")
+        );
+        assert!(!elsewhere.path().join("new.yaml").exists());
     }
 }

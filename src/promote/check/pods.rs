@@ -101,7 +101,7 @@ fn image(place: &mut Place<'_>, container: &Value, path: &str, known: &Known) {
             format!("`{reference}` is whatever was pushed last"),
             "name a version and its digest under `images` in the environment file",
         ),
-        Some(tag) if tag == "latest" || tag == "dev" || tag.starts_with("dev-") => place.refuse(
+        Some(tag) if of_development(tag) => place.refuse(
             "development-tag",
             field,
             format!("`{reference}` has a tag of development"),
@@ -115,6 +115,21 @@ fn image(place: &mut Place<'_>, container: &Value, path: &str, known: &Known) {
         ),
         _ => {}
     }
+}
+
+/// Parts of tags that say the image was never released.
+const UNRELEASED: [&str; 15] = [
+    "latest", "dev", "develop", "devel", "snapshot", "nightly", "main", "master", "trunk", "edge", "canary",
+    "unstable", "debug", "local", "wip",
+];
+
+/// Whether a tag is one of development: `main`, `1.1.0-dev`, `2.0-SNAPSHOT`, `1.0.dev3`.
+fn of_development(tag: &str) -> bool {
+    let tag = tag.to_lowercase();
+    tag.split(['-', '.', '_', '+']).any(|part| {
+        let word = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        UNRELEASED.contains(&part) || word == "dev"
+    })
 }
 
 fn rights(place: &mut Place<'_>, container: &Value, pod: &Value, path: &str) {
@@ -192,5 +207,42 @@ fn figures(place: &mut Place<'_>, container: &Value, path: &str, serves: bool) {
             "a rollout could not tell whether it works",
             "state a probe in the catalog",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_says_whether_it_was_released() {
+        for tag in [
+            "dev",
+            "dev-0a4bf1cd",
+            "1.1.0-dev",
+            "1.1.0-SNAPSHOT",
+            "main",
+            "edge",
+            "main-3f2a",
+            "1.0.dev3",
+            "nightly",
+            "latest-alpine",
+            "v2.0.0-dev.1",
+        ] {
+            assert!(of_development(tag), "{tag}");
+        }
+        for tag in [
+            "1.1.0",
+            "v2.6.2",
+            "17.6-bookworm",
+            "RELEASE.2025-09-07T16-13-09Z",
+            "1.0.0-rc.1",
+            "25.8",
+            "1.2.0-maintenance",
+            "3.0.0-alpine3.20",
+            "2024.1-developer",
+        ] {
+            assert!(!of_development(tag), "{tag}");
+        }
     }
 }

@@ -2,63 +2,112 @@
 
 use serde_json::Value;
 
-use super::{Known, Place};
+use super::{Known, Place, secret};
 
-/// Words in a key that say its value is to be kept secret. An object store's `ACCESS_KEY` is the name of a user; the key that
-/// is secret says so.
-const SECRET_WORDS: [&str; 6] = [
-    "PASSWORD",
-    "PASSWD",
-    "SECRET",
-    "PRIVATE_KEY",
-    "API_KEY",
-    "CREDENTIAL",
-];
 /// Beginning of keys that switch vadev's own programs.
 const OWN: &str = "VADEV_";
+/// What opens a Java process to a debugger, in arguments and in variables like `JAVA_TOOL_OPTIONS`.
+const JAVA_DEBUGGERS: [&str; 2] = ["-agentlib:jdwp", "-Xrunjdwp"];
+/// The remedy for every secret.
+const DECLARE: &str = "declare it under `secrets` in the catalog, which refers to a Secret";
+/// The remedy for every setting of development.
+const TAKE_OUT: &str =
+    "take it out of vadev.yaml, or state production's under `overrides` in the environment file";
 
 pub(super) fn check(place: &mut Place<'_>, known: &Known) {
     let object = place.object;
     texts(place, known);
     if place.kind() == "ConfigMap" {
         for (key, value) in object["data"].as_object().into_iter().flatten() {
-            setting(
-                place,
-                &format!("data.{key}"),
-                key,
-                value.as_str().unwrap_or_default(),
-            );
+            let value = value.as_str().unwrap_or_default();
+            setting(place, &format!("data.{key}"), key, value);
         }
     }
     let pod = &object["spec"]["template"]["spec"];
     for list in ["initContainers", "containers"] {
         for container in pod[list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or("?");
+            let path = format!("spec.template.spec.{list}[{name}]");
             for variable in container["env"].as_array().into_iter().flatten() {
                 let (Some(key), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) else {
                     continue;
                 };
-                let field = format!("spec.template.spec.{list}[{name}].env[{key}]");
-                setting(place, &field, key, value);
+                setting(place, &format!("{path}.env[{key}]"), key, value);
+            }
+            for field in ["command", "args"] {
+                let words = container[field].as_array().into_iter().flatten();
+                let words: Vec<&str> = words.filter_map(Value::as_str).collect();
+                command(place, &format!("{path}.{field}"), &words);
             }
         }
     }
 }
 
+fn stated(place: &mut Place<'_>, field: impl Into<String>) {
+    place.refuse(
+        "password-in-tree",
+        field,
+        "a password or key stands in the tree",
+        DECLARE,
+    );
+}
+
+/// Passwords that a program is started with, and switches that make it talk.
+fn command(place: &mut Place<'_>, field: &str, words: &[&str]) {
+    for (index, word) in words.iter().enumerate() {
+        for (_, key) in secret::stated(word) {
+            stated(place, format!("{field}[{index}], {key}"));
+        }
+    }
+    if let Some(flag) = secret::in_command(words.iter().copied()) {
+        stated(place, format!("{field}, {flag}"));
+    }
+    let single: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
+    for (at, word) in single.iter().enumerate() {
+        let (flag, value) = word.split_once('=').unwrap_or((word, ""));
+        let name = flag
+            .trim_start_matches('-')
+            .replace(['-', '.', '_'], "")
+            .to_lowercase();
+        let value = if value.is_empty() {
+            single.get(at + 1).copied().unwrap_or_default()
+        } else {
+            value
+        };
+        let level = flag.starts_with('-') && name == "loglevel" && talks(value);
+        if level || *word == "--debug" || *word == "--debug=true" {
+            place.refuse(
+                "debug-setting",
+                field,
+                format!("`{word}` is a setting of development"),
+                "take it out of the catalog",
+            );
+        }
+    }
+}
+
+/// Whether a level of logging is for development.
+fn talks(level: &str) -> bool {
+    matches!(level.to_lowercase().as_str(), "debug" | "trace" | "all")
+}
+
 fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
     let upper = key.to_uppercase();
-    // A reference to a variable is no value.
-    let stated = !value.is_empty() && !value.starts_with("$(");
-    let secret = SECRET_WORDS.iter().any(|word| upper.contains(word))
-        && !upper.ends_with("_FILE")
-        && !upper.ends_with("_PATH");
-    if secret && stated {
-        place.refuse(
-            "password-in-tree",
-            field,
-            "a password or key stands in the tree",
-            "declare it under `secrets` in the catalog, which refers to a Secret",
-        );
+    if secret::is_secret_key(key) {
+        if secret::is_value_of(key, value) {
+            stated(place, field);
+        }
+    } else {
+        // A file, or a connection's settings in one line.
+        let several = value.trim_end().contains('\n');
+        for (line, key) in secret::stated(value) {
+            let line = if several {
+                format!(", line {line}")
+            } else {
+                String::new()
+            };
+            stated(place, format!("{field}{line}, {key}"));
+        }
     }
     if upper.starts_with(OWN) {
         place.refuse(
@@ -70,13 +119,13 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
     }
     let lower = value.to_lowercase();
     let debugs = match upper.as_str() {
-        "DEBUG" => matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*"),
         "GIN_MODE" | "FLASK_ENV" | "NODE_ENV" | "APP_ENV" | "ENVIRONMENT" | "ENV" => {
             matches!(lower.as_str(), "debug" | "dev" | "development" | "local" | "test")
         }
-        name if name.ends_with("LOG_LEVEL") || name.ends_with("LOGLEVEL") => {
-            matches!(lower.as_str(), "debug" | "trace" | "all")
+        name if name == "DEBUG" || name.ends_with("_DEBUG") => {
+            matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*")
         }
+        name if name.ends_with("LOG_LEVEL") || name.ends_with("LOGLEVEL") => talks(value),
         _ => false,
     };
     if debugs {
@@ -84,7 +133,7 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
             "debug-setting",
             field,
             format!("`{key}: {value}` is a setting of development"),
-            "take it out of vadev.yaml, or state production's under `overrides` in the environment file",
+            TAKE_OUT,
         );
     }
 }
@@ -93,31 +142,32 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
 fn texts(place: &mut Place<'_>, known: &Known) {
     let mut found = Vec::new();
     walk("", place.object, &mut |path, text| {
-        let private_key = text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----");
         // Short values would be found in texts that have nothing to do with them.
         let development = known
             .development_secrets
             .iter()
             .any(|secret| secret.len() >= 12 && text.contains(secret.as_str()));
-        if private_key || development {
-            found.push((path.to_owned(), private_key));
+        if text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----") {
+            found.push((
+                path.to_owned(),
+                "private-key",
+                "a private key stands in the tree",
+                DECLARE,
+            ));
+        } else if development {
+            let problem = "a password that this machine made for development stands in the tree";
+            found.push((path.to_owned(), "development-password", problem, DECLARE));
+        } else if secret::has_url_with_password(text) {
+            let problem = "a password stands in an address";
+            found.push((path.to_owned(), "password-in-tree", problem, DECLARE));
+        }
+        if JAVA_DEBUGGERS.iter().any(|agent| text.contains(agent)) {
+            let problem = "the process would be open to a debugger";
+            found.push((path.to_owned(), "debug-setting", problem, TAKE_OUT));
         }
     });
-    for (path, private_key) in found {
-        let (rule, problem) = if private_key {
-            ("private-key", "a private key stands in the tree")
-        } else {
-            (
-                "development-password",
-                "a password that this machine made for development stands in the tree",
-            )
-        };
-        place.refuse(
-            rule,
-            path,
-            problem,
-            "declare it under `secrets` in the catalog, which refers to a Secret",
-        );
+    for (path, rule, problem, remedy) in found {
+        place.refuse(rule, path, problem, remedy);
     }
 }
 

@@ -1,0 +1,60 @@
+//! Facts that explain differences between what runs here and production.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::Environment;
+use crate::render::object::PROMOTED_COMPONENT;
+use crate::profile::profile::Override;
+
+/// What explains a difference, beside the kind of thing that differs.
+#[derive(Debug, Clone, Default)]
+pub struct Reasons<'a> {
+    /// Components and workloads that the first set has not, and is known not to have.
+    pub left_out: Vec<String>,
+    /// Workloads whose image in the first set comes with files of its own.
+    pub other_files: Vec<String>,
+    /// What the environment file replaces, by component.
+    pub stated: Option<&'a IndexMap<String, Override>>,
+}
+
+impl<'a> Reasons<'a> {
+    /// What an environment file states.
+    pub fn of(environment: &'a Environment) -> Self {
+        Self {
+            stated: Some(&environment.overrides),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the first set is known to lack an object.
+    pub(super) fn leaves_out(&self, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        [&labels["app"], &labels[PROMOTED_COMPONENT]]
+            .into_iter()
+            .filter_map(Value::as_str)
+            .any(|name| self.left_out.iter().any(|left| left == name))
+    }
+
+    /// Whether a field of an object differs for one of the reasons.
+    pub(super) fn explain(&self, object: &Value, path: &str) -> bool {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let (component, key) = if object["kind"] == "ConfigMap" {
+            let Some(key) = path.strip_prefix("data.") else {
+                return false;
+            };
+            let app = object["metadata"]["labels"]["app"].as_str();
+            if app.is_some_and(|app| self.other_files.iter().any(|other| other == app)) {
+                return true;
+            }
+            (name.strip_suffix("-config").unwrap_or(name), key)
+        } else {
+            let key = path
+                .split_once("].env[")
+                .and_then(|(_, rest)| rest.split_once(']'));
+            (name, key.map_or("", |(key, _)| key))
+        };
+        let stated = self.stated.and_then(|stated| stated.get(component));
+        stated.is_some_and(|stated| stated.config.contains_key(key))
+    }
+}
