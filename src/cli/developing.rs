@@ -1,17 +1,17 @@
 //! What `dev`, `watch` and `reload` have in common: which services are developed, and the session over them.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::up::{Up, check_capacity};
 use super::{Context, timeout};
 use crate::engine::deliver::Delivery;
 use crate::engine::develop::{self, Develop};
 use crate::engine::{Platform, UpReport};
-use crate::failure::Failure;
+use crate::failure::{Failure, Family};
 use crate::k8s::{Cluster, Scope, View};
 use crate::profile::Stack;
-use crate::reload::session::{Developed, Ended, Session, Turn};
+use crate::reload::session::{Developed, Ended, Session, Turn, modified};
 use crate::reload::{ReloadError, Service};
 use crate::report::Reporter;
 
@@ -101,11 +101,21 @@ pub async fn developed(
 pub fn session(context: &Context, up: &Up, named: &[String], showing: Showing) -> Result<(), Failure> {
     let _turn = Turn::take(&context.loaded()?.make_state()?)?;
     let mut current = plan(context, up, named)?;
+    let mut first = true;
     loop {
         tell_inferred(&current.services, &current.context.reporter());
-        let report = current.context.block_on(current.bring_up(up))?;
-        current.tell(&report);
-        match current.context.until_interrupted(current.watch(showing))? {
+        let mut tried = false;
+        match current.context.block_on(current.bring_up(up)) {
+            Ok(report) => current.tell(&report),
+            // A platform that has come up once is gone on with: the next save may mend what has failed now.
+            Err(error) if !first && error.family() != Family::Interrupted => {
+                tell(&context.reporter(), "going on with the platform as it is", &error);
+                tried = true;
+            }
+            Err(error) => return Err(error),
+        }
+        first = false;
+        match current.context.until_interrupted(current.watch(showing, tried))? {
             None => {
                 context.reporter().note(
                     "watching has ended; the services go on with the files as they are. `vadev dev --stop` takes the \
@@ -120,9 +130,8 @@ pub fn session(context: &Context, up: &Up, named: &[String], showing: Showing) -
                 match plan(&context.again(), up, named) {
                     Ok(newer) => current = newer,
                     Err(error) => {
-                        let reporter = context.reporter();
-                        reporter.warn(format!("going on as before: {error}"), error.hint());
-                        error.details().into_iter().for_each(|line| reporter.note(line));
+                        tell(&context.reporter(), "going on as before", &error);
+                        current.plan_files = times(current.plan_files.into_iter().map(|(path, _)| path));
                     }
                 }
             }
@@ -130,20 +139,42 @@ pub fn session(context: &Context, up: &Up, named: &[String], showing: Showing) -
     }
 }
 
+/// A failure that ends nothing.
+fn tell(reporter: &Reporter, what: &str, error: &Failure) {
+    reporter.warn(format!("{what}: {error}"), error.hint());
+    error.details().into_iter().for_each(|line| reporter.note(line));
+}
+
+/// Files with the times that they were written at.
+type Times = Vec<(PathBuf, Option<SystemTime>)>;
+
+fn times(files: impl Iterator<Item = PathBuf>) -> Times {
+    files
+        .map(|path| {
+            let time = modified(&path);
+            (path, time)
+        })
+        .collect()
+}
+
 /// One plan of a session.
 struct Current {
     context: Context,
     platform: Platform,
     services: Vec<Service>,
+    /// The files that the workspace was read from.
+    plan_files: Times,
 }
 
 fn plan(context: &Context, up: &Up, named: &[String]) -> Result<Current, Failure> {
+    let plan_files = times(context.loaded()?.files.iter().cloned());
     let platform = up.platform(context)?;
     check_capacity(context, &platform)?;
     Ok(Current {
         services: services(context, platform.stack(), named)?,
         context: context.clone(),
         platform,
+        plan_files,
     })
 }
 
@@ -174,7 +205,7 @@ impl Current {
         }
     }
 
-    async fn watch(&self, showing: Showing) -> Result<Ended, Failure> {
+    async fn watch(&self, showing: Showing, tried: bool) -> Result<Ended, Failure> {
         let cluster = self.platform.running(timeout::DEFAULT).await?;
         let view = View::open(
             &cluster,
@@ -184,16 +215,12 @@ impl Current {
         let session = Session {
             delivery: &delivery,
             developed: developed(&self.platform, &cluster, &self.services).await?,
-            plan_files: self.plan_files()?,
+            plan_files: self.plan_files.clone(),
+            tried,
             reporter: self.context.reporter(),
             explain: showing.explain,
             logs: !showing.no_logs,
         };
         session.run().await
-    }
-
-    /// The files that the workspace was read from.
-    fn plan_files(&self) -> Result<Vec<PathBuf>, Failure> {
-        Ok(self.context.loaded()?.files.clone())
     }
 }

@@ -97,12 +97,12 @@ impl Reload {
                 }
                 .into());
             };
-            let origin = inspect::origin(one, &state, &reporter).await?;
+            let origin = inspect::origin(one, &state)?;
             let namespace = &platform.stack().namespaces.apps;
             if self.build {
                 return inspect::build_now(&platform, &cluster, &origin, &reporter).await;
             }
-            inspect::sync_now(&cluster, namespace, &origin, &state).await
+            inspect::sync_now(&cluster, namespace, &origin, &state, &reporter).await
         })?;
         let text = |_| {
             format!(
@@ -123,17 +123,21 @@ impl Status {
         let platform = context.running()?;
         let services = developing::services(context, platform.stack(), &self.services)?;
         let state = context.loaded()?.make_state()?;
-        let reporter = context.reporter();
         let all = context.block_on(async {
             let cluster = platform.running(timeout::DEFAULT).await?;
             let namespace = &platform.stack().namespaces.apps;
             let mut all = Vec::new();
             for one in developing::developed(&platform, &cluster, &services).await? {
+                let origin = inspect::origin(&one, &state)?;
+                // Without rules each change is an image, and no agent is needed.
+                if origin.service.recipe.rules.is_empty() {
+                    all.extend(inspect::image_status(&platform, &cluster, &origin).await?);
+                    continue;
+                }
                 // Asked for without a name, services that are not being developed are no failure.
                 if one.token.is_empty() && self.services.is_empty() {
                     continue;
                 }
-                let origin = inspect::origin(&one, &state, &reporter).await?;
                 all.extend(inspect::status(&cluster, namespace, &origin).await?);
             }
             Ok(all)

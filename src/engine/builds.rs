@@ -102,10 +102,13 @@ impl FromSource {
         self.identities = bases::identities(platform, &self.bases).await?;
         self.inputs = inputs(&self.request, &self.identities).await?;
         let built = image::build(platform.supply.docker().await?, &self.request, step).await?;
-        // With Docker's classic store the ID is the configuration's digest; with the other one shipping tells.
+        // With Docker's classic store the ID is the configuration's digest; with the other one shipping tells, or has told.
         let made = Made {
             inputs: self.inputs.clone(),
-            config: built.id.clone(),
+            config: self
+                .record
+                .config_of(&built.id)
+                .unwrap_or_else(|| built.id.clone()),
             image: built,
         };
         self.change(platform, |record| record.built(made.clone()))?;
@@ -285,8 +288,19 @@ async fn stale(
     Ok(stale)
 }
 
+/// The pods of a service that the cluster has, without those on their way out.
+pub async fn pods(platform: &Platform, cluster: &Cluster, service: &str) -> Result<Vec<Value>, Failure> {
+    let selector = format!("app={service}");
+    let found = k8s::observe_kinds(cluster, &selector, k8s::PODS).await?;
+    let namespace = &platform.stack().namespaces.apps;
+    let here = |pod: &&Value| {
+        pod["metadata"]["namespace"] == **namespace && pod["metadata"]["deletionTimestamp"].is_null()
+    };
+    Ok(found.iter().map(|(_, pod)| pod).filter(here).cloned().collect())
+}
+
 /// Whether a pod's container was started from the image with this configuration; one that was not started yet will be.
-fn runs(pod: &Value, container: &str, config: &str) -> bool {
+pub fn runs(pod: &Value, container: &str, config: &str) -> bool {
     let statuses = pod["status"]["containerStatuses"].as_array();
     let status = statuses
         .into_iter()

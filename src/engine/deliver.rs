@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
 
 use super::builds::FromSource;
 use super::platform::Platform;
@@ -11,7 +13,7 @@ use super::record::{Made, Record};
 use crate::failure::{Failure, Family, Plain};
 use crate::image::{self, Base, ImageError, Overlays, Shipped};
 use crate::k8s::{Cluster, View};
-use crate::reload::{PodSwap, Swap};
+use crate::reload::{Attend, PodSwap, Swap};
 use crate::report::Step;
 
 /// Ships images; those of services with source under their exact name as well, and what is shipped of them is noted.
@@ -34,22 +36,42 @@ pub async fn ship(
     }
     let shipped = image::ship(docker, nodes, &all, step).await?;
     for (source, mut built) in made {
-        take_config(&mut built, &source.moving, &shipped);
-        source.clone().change(platform, |record| {
+        if !take_config(&mut built, &source.moving, &shipped) {
+            ask_config(docker, nodes, &mut built).await?;
+        }
+        let mut source = source.clone();
+        source.change(platform, |record| {
             record.built(built.clone());
             record.serves(built);
         })?;
+        image::prune(docker, nodes, &source.moving, &source.record.kept()).await;
     }
     Ok(shipped)
 }
 
-/// Where an image was sent to, its configuration's digest is known, which Docker's containerd store does not tell.
-fn take_config(made: &mut Made, name: &str, shipped: &[Shipped]) {
+/// Where an image was sent to, its configuration's digest is known, which Docker's containerd store does not tell. Whether
+/// it was.
+fn take_config(made: &mut Made, name: &str, shipped: &[Shipped]) -> bool {
     let of_it =
         |one: &&Shipped| (one.image == name || one.image == made.image.reference) && !one.config.is_empty();
-    if let Some(one) = shipped.iter().find(of_it) {
+    let found = shipped.iter().find(of_it);
+    if let Some(one) = found {
         made.config.clone_from(&one.config);
     }
+    found.is_some()
+}
+
+/// Where nothing had to be sent and nothing earlier tells, a node does.
+async fn ask_config(docker: &Docker, nodes: &[String], made: &mut Made) -> Result<(), Failure> {
+    if let Some(node) = nodes.first()
+        && made.config == made.image.id
+    {
+        Base::read(docker, node, &made.image)
+            .await?
+            .config_digest()
+            .clone_into(&mut made.config);
+    }
+    Ok(())
 }
 
 /// Has the live pods of a service run what the nodes hold for it; for `up`, which has shipped it.
@@ -79,6 +101,7 @@ pub async fn swap(
         config: &made.config,
         back: back.map(String::as_str),
         within,
+        attended: None,
     };
     let done = swap.run(|_| async {}, step).await?;
     Ok(match done.len() {
@@ -122,15 +145,18 @@ impl<'a> Delivery<'a> {
     }
 
     /// Builds the source as it is now (take [`super::builds::prepare`]'s newest answer) and ships it. Nothing runs it yet:
-    /// [`Self::serve`].
-    pub async fn build(&self, source: &mut FromSource, step: &Step) -> Result<Made, Failure> {
+    /// [`Self::serve`]. Also how long the shipping took.
+    pub async fn build(&self, source: &mut FromSource, step: &Step) -> Result<(Made, Duration), Failure> {
         let mut made = source.build(self.platform, step).await?;
+        let begun = Instant::now();
         let docker = self.platform.supply.docker().await?;
         let name = made.image.reference.clone();
         let shipped = image::ship(docker, &self.nodes, std::slice::from_ref(&name), step).await?;
-        take_config(&mut made, &name, &shipped);
+        if !take_config(&mut made, &name, &shipped) {
+            ask_config(docker, &self.nodes, &mut made).await?;
+        }
         source.change(self.platform, |record| record.built(made.clone()))?;
-        Ok(made)
+        Ok((made, begun.elapsed()))
     }
 
     /// What images can be appended to: the service's last real build, as the nodes hold it. Worth keeping until the next
@@ -148,34 +174,42 @@ impl<'a> Delivery<'a> {
     }
 
     /// Puts all changes since the last build over it and ships that: one layer. Nothing runs it yet: [`Self::serve`].
-    /// `inputs` is [`FromSource::digest_now`] from before the changed files were read.
+    /// `inputs` is [`FromSource::digest_now`] from before the changed files were read. Also how long the shipping took; the
+    /// inner error says why a node does not take it, mostly because it has lost what the layer lies on.
     pub async fn append(
         &self,
         base: &Arc<Base>,
         overlays: &Overlays,
         inputs: String,
         step: &Step,
-    ) -> Result<Made, Failure> {
+    ) -> Result<Result<(Made, Duration), String>, Failure> {
         let (base, overlays) = (Arc::clone(base), overlays.clone());
         let appended = tokio::task::spawn_blocking(move || base.append(&overlays)).await;
         let appended = appended
             .map_err(|error| Plain::new(Family::Internal, format!("making a layer stopped: {error}")))??;
         let docker = self.platform.supply.docker().await?;
-        image::ship_appended(docker, &self.nodes, &appended, step).await?;
-        Ok(Made {
+        let begun = Instant::now();
+        match image::ship_appended(docker, &self.nodes, &appended, step).await {
+            Err(error @ ImageError::Node { .. }) => return Ok(Err(error.to_string())),
+            other => other?,
+        };
+        let made = Made {
             inputs,
             config: appended.built.id.clone(),
             image: appended.built,
-        })
+        };
+        Ok(Ok((made, begun.elapsed())))
     }
 
     /// Has every pod run the image, one after the other; then the moving tag means it in every node, and old ones go.
-    /// `before` is called with each pod's name ahead of its change. Fails with the old image back in its place.
+    /// `before` is called with each pod's name ahead of its change, `attended` while it is waited for. Fails with the old image
+    /// back in its place.
     pub async fn serve<F, W>(
         &self,
         source: &mut FromSource,
         made: Made,
         before: F,
+        attended: &dyn Attend,
         step: &Step,
     ) -> Result<Vec<PodSwap>, Failure>
     where
@@ -192,6 +226,7 @@ impl<'a> Delivery<'a> {
             config: &made.config,
             back: back.as_ref().map(|made| made.image.reference.as_str()),
             within: self.within,
+            attended: Some(attended),
         };
         let done = swap.run(before, step).await?;
         self.settle(source, made).await?;

@@ -65,6 +65,14 @@ impl Record {
         self.serving = Some(made);
     }
 
+    /// Digest of the configuration of an image that was made before, by its ID. With Docker's containerd store the two differ,
+    /// and a build of an unchanged result has nothing to ship by which the digest would be told once more.
+    pub fn config_of(&self, id: &str) -> Option<String> {
+        let mut made = [&self.built, &self.serving].into_iter().flatten();
+        made.find(|made| made.image.id == id)
+            .map(|made| made.config.clone())
+    }
+
     fn note(&mut self, made: &Made) {
         let name = &made.image.reference;
         self.recent.retain(|other| other != name);
@@ -110,6 +118,8 @@ mod tests {
         for n in 1..=5 {
             record.serves(made(n));
         }
+        assert_eq!(record.config_of("sha256:5").as_deref(), Some("sha256:5"));
+        assert_eq!(record.config_of("sha256:4"), None);
         record.write(folder.path(), "s").unwrap();
         let record = Record::read(folder.path(), "s");
         assert_eq!(

@@ -21,6 +21,7 @@ use crate::supply::docker::hex;
 #[derive(Debug, Clone)]
 pub struct Base {
     built: Built,
+    config_digest: String,
     config: Value,
     layers: Vec<Layer>,
 }
@@ -56,6 +57,7 @@ impl Base {
             .ok_or_else(|| ImageError::layout(image, &"its manifest names no configuration"))?;
         Ok(Self {
             built: built.clone(),
+            config_digest: config.to_owned(),
             config: blob(docker, node, image, config).await?,
             layers: layers(&manifest)
                 .ok_or_else(|| ImageError::layout(image, &"its manifest lists no layers"))?,
@@ -65,6 +67,11 @@ impl Base {
     /// The build.
     pub fn built(&self) -> &Built {
         &self.built
+    }
+
+    /// Digest of its configuration, by which the kubelet reports what runs.
+    pub fn config_digest(&self) -> &str {
+        &self.config_digest
     }
 
     /// The image with the changes over it. Blocks while files are read; writes the layer to a temporary file.
@@ -191,6 +198,7 @@ mod tests {
                 reference: "vadev.local/w/s:dev-0123456789ab".into(),
                 id: "sha256:0123456789ab".into(),
             },
+            config_digest: "sha256:config".into(),
             config: json!({"architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [sha256(b"base")]}, "history": []}),
             layers: vec![layer],
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::ledger::{Stages, millis};
-use super::link::{LinkError, Origin, blocking};
+use super::link::{LinkError, blocking};
+use super::origin::Origin;
 use super::replicas::{Replica, Replicas};
 use super::tree::Lack;
 use crate::agent::protocol::{Cause, Child, Then};
@@ -23,6 +24,8 @@ pub enum Applied {
     Served(usize),
     /// No replica is connected; each gets it when it is.
     Nobody,
+    /// Those that were connected are not any more; each gets it when it is again. What they have of it is not known.
+    Lost,
     /// A newer change came before the service answered.
     Superseded,
     /// A replica's files cannot be changed in place.
@@ -78,7 +81,8 @@ pub async fn apply(
                 ) => {
                     return Applied::NotServed(replica.pod.clone(), error);
                 }
-                Err(error) if super::replicas::needs_an_image(&error) => return Applied::Refused(error),
+                // Whatever its agent can't do, an image can.
+                Err(error @ LinkError::Agent(AgentError::Failed { .. })) => return Applied::Refused(error),
                 Err(error @ (LinkError::Source(_) | LinkError::Agent(AgentError::Source { .. }))) => {
                     return Applied::Source(error);
                 }
@@ -90,10 +94,10 @@ pub async fn apply(
         stages.restart += slowest.restart;
         stages.serve += slowest.serve;
     }
-    if served == 0 {
-        Applied::Nobody
-    } else {
-        Applied::Served(served)
+    match served {
+        0 if due.is_empty() => Applied::Nobody,
+        0 => Applied::Lost,
+        served => Applied::Served(served),
     }
 }
 

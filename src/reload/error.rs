@@ -70,6 +70,14 @@ pub enum ReloadError {
         /// Its last lines.
         output: Vec<String>,
     },
+    /// The program that builds on this machine is not here.
+    #[error("`{command}` can't be run: {problem}")]
+    NoBuilder {
+        /// The command line.
+        command: String,
+        /// Why it did not start.
+        problem: String,
+    },
     /// Another session is at work.
     #[error("another vadev watches this workspace")]
     Busy,
@@ -124,6 +132,9 @@ impl Diagnose for ReloadError {
             }
             Self::Watch { .. } => "check that the folder is on a local file system".into(),
             Self::HostBuild { .. } => "correct the source and save; the service goes on as it was".into(),
+            Self::NoBuilder { .. } => {
+                "install it on this machine; until then each change is built as an image".into()
+            }
             Self::Busy => "end it with Ctrl+C in its terminal, or go on there".into(),
             Self::NotDeveloped { service } => format!("vadev dev {service}"),
             Self::NoPod { .. } => "vadev up".into(),
@@ -134,7 +145,9 @@ impl Diagnose for ReloadError {
     fn family(&self) -> Family {
         match self {
             Self::Rule { .. } | Self::NoSource { .. } | Self::NothingToDevelop { .. } => Family::Usage,
-            Self::Io { .. } | Self::WatchLimit { .. } | Self::Watch { .. } => Family::Environment,
+            Self::Io { .. } | Self::WatchLimit { .. } | Self::Watch { .. } | Self::NoBuilder { .. } => {
+                Family::Environment
+            }
             Self::HostBuild { .. } | Self::NoCommand { .. } => Family::Build,
             Self::Busy => Family::Refused,
             Self::NotDeveloped { .. } | Self::NoPod { .. } => Family::Cluster,

@@ -1,9 +1,12 @@
 //! The build on this machine, for services whose result is synced.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReloadError;
+use super::link::{LinkError, blocking};
+use super::origin::Origin;
 use crate::profile::workspace::HostBuild;
 use crate::report::Reporter;
 use crate::supply::process::{Command, ProcessError};
@@ -13,11 +16,38 @@ const LINES: usize = 25;
 /// A build that takes longer is told of.
 const LONG: Duration = Duration::from_millis(1800);
 
+/// Builds a service whose result is synced, unless its last build was of the very same source: what a build writes beside
+/// its results is no reason for another one. `begins` is called before it does. Whether it built.
+///
+/// # Errors
+/// The source cannot be read, or the build cannot be started or ends with an error.
+pub async fn make(
+    origin: &Arc<Origin>,
+    reporter: &Reporter,
+    begins: impl FnOnce(),
+) -> Result<bool, LinkError> {
+    let service = &origin.service;
+    let Some(command) = &service.build else {
+        return Ok(false);
+    };
+    let shared = Arc::clone(origin);
+    // Read before the build: what is saved while it runs is of the next one.
+    let digest = blocking(move || shared.sources()).await?;
+    if origin.is_built_of(&digest) {
+        return Ok(false);
+    }
+    begins();
+    origin.built(None)?;
+    build(&service.name, command, &service.source, reporter).await?;
+    origin.built(Some(digest))?;
+    Ok(true)
+}
+
 /// Runs the build in the source folder.
 ///
 /// # Errors
 /// It cannot be started or ends with an error.
-pub async fn build(
+async fn build(
     service: &str,
     build: &HostBuild,
     source: &Path,
@@ -47,6 +77,12 @@ pub async fn build(
         }
     };
     done.map(drop).map_err(|error| {
+        if let ProcessError::Start { source, .. } = &error {
+            return ReloadError::NoBuilder {
+                command: shown.clone(),
+                problem: source.to_string(),
+            };
+        }
         let (problem, mut output) = told(&error);
         output.drain(..output.len().saturating_sub(LINES));
         ReloadError::HostBuild {

@@ -1,16 +1,18 @@
 //! The ways of images, for one service of a session: a layer over the last build, or a build.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::decide::Way;
 use super::ledger::{Stages, millis};
-use super::link::Origin;
+use super::origin::Origin;
 use super::replicas::Replicas;
 use super::source::Source;
+use super::swap::{Attend, Early};
 use super::watch;
 use crate::engine::builds::{self, FromSource};
 use crate::engine::deliver::Delivery;
@@ -21,15 +23,17 @@ use crate::image::{Base, Overlay, OverlayKind, Overlays};
 use crate::profile::stack::SizedService;
 use crate::report::Step;
 
+/// A newer save takes over from a version that has been starting for this long and does not answer.
+const TURN: Duration = Duration::from_secs(5);
+/// The longest wait for the service's own answer, once the kubelet has had one.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// What came of it.
 pub enum Delivered {
-    /// The pods run it.
-    Served {
-        /// How many were changed.
-        replicas: usize,
-        /// The image runs another command than the pods' template says: they have to be planned anew.
-        replan: bool,
-    },
+    /// The pods run it: so many were changed.
+    Served(usize),
+    /// It is built, and runs another command than the pods' template says: they have to be planned anew.
+    Replan,
     /// This way cannot do it.
     NotThisWay(String),
 }
@@ -42,6 +46,28 @@ pub struct Images<'a> {
     changed: StdMutex<BTreeSet<String>>,
     /// What layers are put on, read once a build.
     base: Mutex<Option<Arc<Base>>>,
+    /// `changed` is all that lies between the last build and what runs: no earlier session has put a layer over it.
+    complete: AtomicBool,
+}
+
+/// A session that attends a swap.
+struct Attending<'r> {
+    origin: &'r Origin,
+    replicas: &'r Replicas,
+    newer: &'r AtomicBool,
+}
+
+impl Attend for Attending<'_> {
+    fn early(&self, pod: &str, since: tokio::time::Instant) -> Option<Early> {
+        if let Some(why) = self.replicas.down(pod, since.into_std()) {
+            return Some(Early::Down(why));
+        }
+        (since.elapsed() > TURN && self.newer.load(Ordering::SeqCst)).then_some(Early::Newer)
+    }
+
+    fn goes_back(&self) {
+        self.origin.hold(true);
+    }
 }
 
 impl<'a> Images<'a> {
@@ -52,7 +78,20 @@ impl<'a> Images<'a> {
             sized,
             changed: StdMutex::default(),
             base: Mutex::default(),
+            complete: AtomicBool::new(false),
         }
+    }
+
+    /// Whether what runs was made of another source than what is there now. Not where nothing is known of it.
+    ///
+    /// # Errors
+    /// The source cannot be read, or Docker cannot be asked.
+    pub async fn is_behind(&self) -> Result<bool, Failure> {
+        let source = builds::prepare(self.delivery.platform, self.sized).await?;
+        Ok(
+            source
+                .is_some_and(|source| source.record.serving.is_some() && source.current_serving().is_none()),
+        )
     }
 
     /// Notes paths that differ from the last build.
@@ -73,6 +112,7 @@ impl<'a> Images<'a> {
         way: Way,
         origin: &Arc<Origin>,
         replicas: &Arc<Replicas>,
+        newer: &AtomicBool,
         stages: &mut Stages,
         step: &Step,
     ) -> Result<Delivered, Failure> {
@@ -88,30 +128,37 @@ impl<'a> Images<'a> {
         };
         let begun = Instant::now();
         let included = self.changed().clone();
-        let made = match way {
+        let (made, shipping) = match way {
             Way::Build => self.delivery.build(&mut source, step).await?,
             Way::Sync | Way::Swap => match self.append(&source, origin, &included, step).await? {
                 Ok(made) => made,
                 Err(why) => return Ok(Delivered::NotThisWay(why)),
             },
         };
-        stages.build = millis(begun.elapsed());
+        stages.build += millis(begun.elapsed().saturating_sub(shipping));
+        stages.ship += millis(shipping);
+        // With the command of their template the pods would not run it: that would only be seen by waiting in vain.
+        if way == Way::Build && self.runs_another_command(&made.image.reference, replicas).await? {
+            return Ok(Delivered::Replan);
+        }
         let begun = Instant::now();
-        let reference = made.image.reference.clone();
         let before = |pod: String| async move { replicas.forget(&pod).await };
-        let done = self.delivery.serve(&mut source, made, before, step).await?;
-        stages.restart = millis(begun.elapsed());
-        let mut replan = false;
+        let attending = Attending {
+            origin,
+            replicas,
+            newer,
+        };
+        let serving = self.delivery.serve(&mut source, made, before, &attending, step);
+        let done = serving.await?;
+        stages.restart += millis(begun.elapsed());
         if way == Way::Build {
             *self.base.lock().await = None;
+            self.complete.store(true, Ordering::SeqCst);
             self.changed().retain(|path| !included.contains(path));
             origin.forget()?;
-            replan = !replicas.all().is_empty() && self.runs_another_command(&reference, replicas).await?;
         }
-        Ok(Delivered::Served {
-            replicas: done.len(),
-            replan,
-        })
+        stages.serve += millis(replicas.answer(origin.service.patience.min(ANSWER)).await);
+        Ok(Delivered::Served(done.len()))
     }
 
     /// The last build with a layer of all changes over it.
@@ -121,7 +168,15 @@ impl<'a> Images<'a> {
         origin: &Arc<Origin>,
         paths: &BTreeSet<String>,
         step: &Step,
-    ) -> Result<Result<Made, String>, Failure> {
+    ) -> Result<Result<(Made, Duration), String>, Failure> {
+        let record = &source.record;
+        let image = |made: &Option<Made>| made.as_ref().map(|made| made.image.clone());
+        if !self.complete.load(Ordering::SeqCst) {
+            if record.serving.is_some() && image(&record.serving) != image(&record.built) {
+                return Ok(Err("the pods run changes of an earlier session".to_owned()));
+            }
+            self.complete.store(true, Ordering::SeqCst);
+        }
         let mut cached = self.base.lock().await;
         if cached.is_none() {
             *cached = self.delivery.base(source).await?.map(Arc::new);
@@ -135,15 +190,22 @@ impl<'a> Images<'a> {
             Ok(overlays) => overlays,
             Err(why) => return Ok(Err(why)),
         };
-        Ok(Ok(self.delivery.append(&base, &overlays, inputs, step).await?))
+        let appended = self.delivery.append(&base, &overlays, inputs, step).await?;
+        if appended.is_err() {
+            // Whatever it was that a node did not take: it is looked at anew.
+            *self.base.lock().await = None;
+        }
+        Ok(appended)
     }
 
+    /// Of pods that run the agent; others run what their image says.
     async fn runs_another_command(&self, image: &str, replicas: &Replicas) -> Result<bool, Failure> {
+        let Some(running) = replicas.command().filter(|_| !replicas.all().is_empty()) else {
+            return Ok(false);
+        };
         let name = &self.sized.service.name;
         let command = develop::command(self.delivery.platform, name, image).await?;
-        Ok(replicas
-            .command()
-            .is_some_and(|running| !running.ends_with(&command)))
+        Ok(!running.ends_with(&command))
     }
 }
 

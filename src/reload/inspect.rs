@@ -1,5 +1,6 @@
 //! Looking at the replicas of services from outside of a session: is each in step with the source, and bringing it there.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,13 @@ use super::decide::Way;
 use super::host;
 use super::images::{Delivered, Images};
 use super::ledger::{Entry, Ledger, Stages, millis};
-use super::link::{Link, LinkError, Origin, blocking};
+use super::link::{Link, LinkError, blocking};
+use super::origin::Origin;
 use super::replicas::Replicas;
 use super::session::Developed;
 use crate::agent::protocol::Then;
 use crate::engine::Platform;
+use crate::engine::builds;
 use crate::engine::deliver::Delivery;
 use crate::failure::Failure;
 use crate::k8s::{Cluster, PodView, Scope, View, pods};
@@ -50,23 +53,14 @@ pub struct ReplicaStatus {
     pub problem: Option<String>,
 }
 
-/// Makes a service's source known, outside of a session, with what is built of it on this machine.
+/// Makes a service's source known, outside of a session.
 ///
 /// # Errors
-/// The source cannot be read, or its build fails.
-pub async fn origin(
-    developed: &Developed,
-    state: &std::path::Path,
-    reporter: &Reporter,
-) -> Result<Arc<Origin>, ReloadError> {
+/// The source cannot be read.
+pub fn origin(developed: &Developed, state: &std::path::Path) -> Result<Arc<Origin>, ReloadError> {
     let service = developed.service.clone();
-    if let Some(build) = &service.build {
-        host::build(&service.name, build, &service.source, reporter).await?;
-    }
-    let source = service.open_source()?;
-    let source = Arc::new(Mutex::new(source));
+    let source = Arc::new(Mutex::new(service.open_source()?));
     let origin = Origin::new(service, source, developed.token.clone(), state);
-    origin.is_built(true);
     Ok(Arc::new(origin))
 }
 
@@ -89,16 +83,22 @@ async fn replicas(cluster: &Cluster, namespace: &str, service: &str) -> Result<V
     }
 }
 
-/// Compares every replica of a service with its source.
+/// Compares every replica of a service with its source. Nothing is built for it: what a build on this machine has left of an
+/// older source is said to be that.
 ///
 /// # Errors
-/// The pods cannot be listed, or none runs the agent.
+/// The source cannot be read, the pods cannot be listed, or none runs the agent.
 pub async fn status(
     cluster: &Cluster,
     namespace: &str,
     origin: &Arc<Origin>,
 ) -> Result<Vec<ReplicaStatus>, Failure> {
     let mut all = Vec::new();
+    let shared = Arc::clone(origin);
+    let mut behind: Vec<String> = origin.noted_behind().into_iter().collect();
+    if !blocking(move || shared.recall()).await? {
+        behind.push("what is built on this machine".to_owned());
+    }
     for pod in replicas(cluster, namespace, &origin.service.name).await? {
         let found = one(cluster, &pod, origin).await;
         let mut status = ReplicaStatus {
@@ -118,6 +118,7 @@ pub async fn status(
                     pod: pod.name,
                     ..found
                 }
+                .and(&behind);
             }
             Err(error) => status.problem = Some(error.to_string()),
         }
@@ -144,6 +145,55 @@ async fn one(cluster: &Cluster, pod: &PodView, origin: &Arc<Origin>) -> Result<R
         paths: paths.take(NAMED).cloned().collect(),
         problem: None,
     })
+}
+
+impl ReplicaStatus {
+    /// What of the source has not even been brought into the files that are compared.
+    fn and(mut self, behind: &[String]) -> Self {
+        self.in_step &= behind.is_empty();
+        self.differing += behind.len();
+        let room = NAMED.saturating_sub(self.paths.len());
+        self.paths.extend(behind.iter().take(room).cloned());
+        self
+    }
+}
+
+/// Compares what every pod of a service runs with its source, by the digest of all that its image is made of: for a service
+/// without sync rules, where each change is an image.
+///
+/// # Errors
+/// The source cannot be read, or the pods cannot be listed.
+pub async fn image_status(
+    platform: &Platform,
+    cluster: &Cluster,
+    origin: &Origin,
+) -> Result<Vec<ReplicaStatus>, Failure> {
+    let name = &origin.service.name;
+    let mut services = platform.stack().services.iter();
+    let Some(sized) = services.find(|sized| sized.service.name == *name) else {
+        return Ok(Vec::new());
+    };
+    let Some(source) = builds::prepare(platform, sized).await? else {
+        return Ok(Vec::new());
+    };
+    let serving = source.record.serving.as_ref();
+    let pods = builds::pods(platform, cluster, name).await?;
+    let status = |pod: &serde_json::Value| {
+        let runs = serving.filter(|made| builds::runs(pod, name, &made.config));
+        let replica_hash = runs.map(|made| made.inputs.clone()).unwrap_or_default();
+        ReplicaStatus {
+            service: name.clone(),
+            pod: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            in_step: replica_hash == source.inputs,
+            files: 0,
+            source_hash: source.inputs.clone(),
+            differing: 0,
+            paths: Vec::new(),
+            problem: None,
+            replica_hash,
+        }
+    };
+    Ok(pods.iter().map(status).collect())
 }
 
 /// What a forced reload did.
@@ -173,9 +223,14 @@ pub async fn sync_now(
     namespace: &str,
     origin: &Arc<Origin>,
     state: &std::path::Path,
+    reporter: &Reporter,
 ) -> Result<Reloaded, Failure> {
     let service = &origin.service;
     let mut stages = Stages::default();
+    let begun = Instant::now();
+    if host::make(origin, reporter, || {}).await? {
+        stages.build = millis(begun.elapsed());
+    }
     let pods = replicas(cluster, namespace, &service.name).await?;
     let mut files = 0;
     for pod in &pods {
@@ -224,6 +279,11 @@ pub async fn build_now(
     reporter: &Reporter,
 ) -> Result<Reloaded, Failure> {
     let service = &origin.service;
+    match host::make(origin, reporter, || {}).await {
+        // The image is built elsewhere; what was built here earlier is older.
+        Err(LinkError::Source(ReloadError::NoBuilder { .. })) => origin.has_results(false),
+        other => drop(other?),
+    }
     let stack = platform.stack();
     let Some(sized) = stack
         .services
@@ -251,8 +311,9 @@ pub async fn build_now(
         None,
     );
     let mut stages = Stages::default();
+    let newer = AtomicBool::new(false);
     let delivered = match images
-        .deliver(Way::Build, origin, &replicas, &mut stages, &step)
+        .deliver(Way::Build, origin, &replicas, &newer, &mut stages, &step)
         .await
     {
         Ok(delivered) => delivered,
@@ -263,8 +324,8 @@ pub async fn build_now(
     };
     step.done("");
     let count = match delivered {
-        Delivered::Served { replicas, .. } => replicas,
-        Delivered::NotThisWay(_) => 0,
+        Delivered::Served(replicas) => replicas,
+        Delivered::Replan | Delivered::NotThisWay(_) => 0,
     };
     let state = &platform.options.state;
     let entry = Entry::new(&service.name, Way::Build, 0, count, stages);

@@ -1,20 +1,14 @@
 //! One replica: a connection to the agent in its pod, and its files in step with the source.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::ReloadError;
-use super::service::Service;
-use super::source::Contents;
-use super::tree::{Lack, Tree, write};
-use super::watch::{self, Shared};
-use crate::agent::outgoing::Change;
-use crate::agent::protocol::{Child, Node, Then};
+use super::origin::Origin;
+use super::tree::Lack;
+use crate::agent::protocol::{Child, Then};
 use crate::agent::remote::{Error as AgentError, Remote};
 use crate::failure::{Diagnose, Family};
 use crate::k8s::{Cluster, K8sError, Tunnel};
@@ -57,218 +51,12 @@ impl Diagnose for LinkError {
             Self::Broken(_) => Family::Internal,
         }
     }
-}
-
-/// What all replicas of a service are brought in step with.
-#[derive(Debug)]
-pub struct Origin {
-    /// The service.
-    pub service: Service,
-    /// Its source.
-    pub source: Shared,
-    /// The session's token.
-    pub token: String,
-    /// What its files hold.
-    contents: Mutex<Contents>,
-    /// What replicas were last given, by target path.
-    given: Mutex<BTreeMap<String, Node>>,
-    /// Target paths that went since the image was built.
-    gone: Mutex<BTreeSet<String>>,
-    /// Where `gone` is kept.
-    memory: PathBuf,
-    /// What the build on this machine makes is of the source as it is.
-    built: AtomicBool,
-}
-
-impl Origin {
-    /// Remembers what went in earlier sessions. `state` is the workspace's state folder.
-    pub fn new(service: Service, source: Shared, token: String, state: &std::path::Path) -> Self {
-        let memory = state.join(format!("reload-gone-{}.json", service.name));
-        // Not there, or torn: nothing is known to have gone.
-        let gone = std::fs::read(&memory)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self {
-            source,
-            token,
-            contents: Mutex::default(),
-            given: Mutex::default(),
-            gone: Mutex::new(gone.unwrap_or_default()),
-            built: AtomicBool::new(service.build.is_none()),
-            service,
-            memory,
+    fn details(&self) -> Vec<String> {
+        match self {
+            Self::Source(error) => error.details(),
+            Self::Cluster(error) => error.details(),
+            Self::Agent(_) | Self::Broken(_) => Vec::new(),
         }
-    }
-
-    /// Says whether the build on this machine has succeeded: what it left before is of an older source.
-    pub fn is_built(&self, built: bool) {
-        self.built.store(built, Ordering::SeqCst);
-    }
-
-    /// Notes what went and what came (again).
-    ///
-    /// # Errors
-    /// The state folder cannot be written.
-    pub fn note(&self, went: &[String], came: &[&String]) -> Result<(), ReloadError> {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = gone.len();
-        gone.extend(went.iter().cloned());
-        let grew = gone.len() > before;
-        let shrank = came.iter().filter(|path| gone.remove(**path)).count() > 0;
-        if grew || shrank {
-            self.remember(&gone)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// A new image has everything: nothing is to be taken away from it.
-    ///
-    /// # Errors
-    /// The state folder cannot be written.
-    pub fn forget(&self) -> Result<(), ReloadError> {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        gone.clear();
-        self.remember(&gone)
-    }
-
-    fn remember(&self, gone: &BTreeSet<String>) -> Result<(), ReloadError> {
-        let bytes = serde_json::to_vec(gone).unwrap_or_default();
-        std::fs::write(&self.memory, bytes).map_err(ReloadError::io("write", &self.memory))
-    }
-
-    /// The tree that every replica should have now. Blocks while files are read.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn tree(&self) -> Result<Tree, ReloadError> {
-        if !self.built.load(Ordering::SeqCst) {
-            return Ok(Tree::default());
-        }
-        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Everywhere in this order: the source, what was given, what files hold.
-        let mut source = watch::lock(&self.source);
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        // Files that the local build made are found by looking; the watch does not see them.
-        for rule in self
-            .service
-            .recipe
-            .rules
-            .iter()
-            .filter(|_| self.service.build.is_some())
-        {
-            let path = source.root().join(&rule.from);
-            if path.is_file() {
-                source.add(&rule.from);
-            } else if path.is_dir() {
-                source.scan(&rule.from);
-            }
-        }
-        Tree::read(&source, &self.service.recipe.rules, &gone, &mut contents)
-    }
-
-    /// What of these paths (below the source) differs from what the replicas have; whether all of it is new to them.
-    /// Blocks while files are read.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn differing<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<(Lack, bool), ReloadError> {
-        let source = watch::lock(&self.source);
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut lack, mut fresh) = (Lack::default(), true);
-        for path in paths {
-            let Some((_, target)) = self.service.recipe.rules.target(path) else {
-                continue;
-            };
-            match contents.node(source.root(), path)? {
-                Node::Gone | Node::Folder => {
-                    fresh = false;
-                    let folder = self.gone_folder(&source, path).unwrap_or(target);
-                    lack.deletes.push(folder);
-                }
-                node if given.get(&target) == Some(&node) => {}
-                node => {
-                    fresh &= !given.contains_key(&target);
-                    lack.nodes.insert(target.clone(), node);
-                    lack.writes.insert(target, path.to_owned());
-                }
-            }
-        }
-        lack.deletes.sort();
-        lack.deletes.dedup();
-        Ok((lack, fresh))
-    }
-
-    /// Where the folder of a file went with it, the topmost such folder as the rules place it: what the image or the service
-    /// made in it goes, too.
-    fn gone_folder(&self, source: &super::source::Source, path: &str) -> Option<String> {
-        let above = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-        let mut gone = None;
-        let mut folder = above(path);
-        while let Some(name) = folder.filter(|name| !source.is_folder(name)) {
-            // The target of a rule itself stays: it may be a mount point or hold more than the source.
-            if self.service.recipe.rules.iter().any(|rule| rule.from == name) {
-                break;
-            }
-            gone = self.service.recipe.rules.target(&name).map(|(_, target)| target);
-            folder = above(&name);
-        }
-        gone
-    }
-
-    /// Notes that nobody knows what the replicas have of these: whatever the source has next, they get.
-    pub fn doubt(&self, lack: &Lack) {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        for target in &lack.deletes {
-            let prefix = format!("{target}/");
-            let below = |path: &String| path == target || path.starts_with(&prefix);
-            given
-                .iter_mut()
-                .filter(|(path, _)| below(path))
-                .for_each(|(_, node)| *node = Node::Gone);
-        }
-        for target in lack.writes.keys() {
-            given.insert(target.clone(), Node::Gone);
-        }
-    }
-
-    /// Notes that the replicas have been given what `lack` says.
-    ///
-    /// # Errors
-    /// The state folder cannot be written.
-    pub fn gave(&self, lack: &Lack) -> Result<(), ReloadError> {
-        {
-            let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in &lack.deletes {
-                let prefix = format!("{target}/");
-                given.retain(|path, _| path != target && !path.starts_with(&prefix));
-            }
-            given.extend(lack.nodes.clone());
-        }
-        self.note(&lack.deletes, &lack.writes.keys().collect::<Vec<_>>())
-    }
-
-    /// Makes a change of what is lacking. Blocks while files are read.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let root = watch::lock(&self.source).root().to_owned();
-        let mut change = Change {
-            deletes: lack.deletes.clone(),
-            writes: BTreeMap::new(),
-            then,
-            compress: false,
-        };
-        for (target, path) in &lack.writes {
-            match write(&root, path)? {
-                Some(write) => drop(change.writes.insert(target.clone(), write)),
-                // It went while the change was made ready: another change says so too.
-                None => change.deletes.push(target.clone()),
-            }
-        }
-        Ok(change)
     }
 }
 
@@ -338,7 +126,7 @@ impl Link {
     ///
     /// # Errors
     /// The source cannot be read, or the agent refuses.
-    pub async fn attach(&mut self, origin: &std::sync::Arc<Origin>) -> Result<Attached, LinkError> {
+    pub async fn attach(&mut self, origin: &Arc<Origin>) -> Result<Attached, LinkError> {
         let begun = Instant::now();
         let waiting = self.remote.welcome().child == Child::Waiting;
         let lack = self.lack(origin).await?;
@@ -349,7 +137,7 @@ impl Link {
         };
         let brought = lack.len();
         if brought > 0 {
-            let shared = std::sync::Arc::clone(origin);
+            let shared = Arc::clone(origin);
             let change = blocking(move || shared.change(&lack, then)).await?;
             self.remote.apply(change).await?;
         }
@@ -365,9 +153,9 @@ impl Link {
     ///
     /// # Errors
     /// The source cannot be read, or the agent does not answer.
-    pub async fn lack(&mut self, origin: &std::sync::Arc<Origin>) -> Result<Lack, LinkError> {
+    pub async fn lack(&mut self, origin: &Arc<Origin>) -> Result<Lack, LinkError> {
         let there = self.remote.status(&origin.service.recipe.rules.roots()).await?;
-        let shared = std::sync::Arc::clone(origin);
+        let shared = Arc::clone(origin);
         let tree = blocking(move || shared.tree()).await?;
         let lack = tree.lack(&there);
         let given = tree
@@ -375,7 +163,7 @@ impl Link {
             .into_iter()
             .map(|(target, (_, node))| (target, node))
             .collect();
-        *origin.given.lock().unwrap_or_else(PoisonError::into_inner) = given;
+        origin.attached(given);
         Ok(lack)
     }
 }

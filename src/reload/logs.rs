@@ -1,7 +1,7 @@
 //! Logs of the services that are watched, in the same screen.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::task::JoinHandle;
@@ -12,6 +12,8 @@ use crate::report::{Event, Reporter};
 
 /// Between two tries to follow a container that has ended.
 const PAUSE: Duration = Duration::from_millis(300);
+/// So many tries in a row may fail.
+const TRIES: usize = 5;
 
 /// The logs being followed, one a container's life.
 pub struct Logs {
@@ -78,23 +80,35 @@ impl Drop for Logs {
 }
 
 async fn follow(cluster: Cluster, reporter: Reporter, pod: PodView, source: String) {
-    let options = LogOptions {
+    let mut options = LogOptions {
         container: Some(pod.app.clone()),
         since_seconds: Some(1),
         ..LogOptions::default()
     };
-    // A container that has only just started may have no log yet.
-    for _ in 0..5 {
+    // A container that has only just started may have no log yet; one that ends leaves nothing to follow.
+    let mut tries = TRIES;
+    let mut last = Instant::now();
+    while tries > 0 {
         if let Ok(lines) = k8s::follow(&cluster, &pod.namespace, &pod.name, &options).await {
             let mut lines = std::pin::pin!(lines);
-            while let Some(Ok(line)) = lines.next().await {
-                reporter.emit(Event::Log {
-                    source: source.clone(),
-                    line,
-                });
+            loop {
+                match lines.next().await {
+                    None => return,
+                    // The way to it broke: on from the last line.
+                    Some(Err(_)) => break,
+                    Some(Ok(line)) => {
+                        (last, tries) = (Instant::now(), TRIES);
+                        reporter.emit(Event::Log {
+                            source: source.clone(),
+                            line,
+                        });
+                    }
+                }
             }
-            return;
         }
+        tries -= 1;
         sleep(PAUSE).await;
+        let seconds = i64::try_from(last.elapsed().as_secs()).unwrap_or(i64::MAX);
+        options.since_seconds = Some(seconds.saturating_add(1));
     }
 }

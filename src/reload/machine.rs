@@ -44,6 +44,8 @@ pub struct Machine {
     waiting: Option<Work>,
     /// Failed: goes along with the next save.
     unserved: BTreeSet<String>,
+    /// The way that what failed had gone up to.
+    least: Option<Way>,
 }
 
 impl Machine {
@@ -67,6 +69,7 @@ impl Machine {
         }
         let mut work = self.waiting.take()?;
         work.paths.append(&mut self.unserved);
+        work.least = work.least.max(self.least.take());
         self.running = Some(work.clone());
         Some(work)
     }
@@ -76,7 +79,7 @@ impl Machine {
         let Some(work) = self.running.take() else { return };
         match ended {
             Ended::Served | Ended::Nothing => {}
-            Ended::Failed => self.unserved.extend(work.paths),
+            Ended::Failed => self.failed(work),
             Ended::NotThisWay(way) => match way.above() {
                 Some(above) => {
                     let newer = self.waiting.take();
@@ -88,9 +91,15 @@ impl Machine {
                         self.changed(newer);
                     }
                 }
-                None => self.unserved.extend(work.paths),
+                None => self.failed(work),
             },
         }
+    }
+
+    /// Notes what has failed: it goes along with the next save.
+    pub fn failed(&mut self, work: Work) {
+        self.unserved.extend(work.paths);
+        self.least = self.least.max(work.least);
     }
 
     /// Whether a reload runs.
@@ -100,12 +109,20 @@ impl Machine {
 
     /// Whether everything detected is served.
     pub fn is_settled(&self) -> bool {
-        self.running.is_none() && self.waiting.is_none() && self.unserved.is_empty()
+        self.running.is_none() && self.waiting.is_none() && self.unserved.is_empty() && self.least.is_none()
     }
 
-    /// Paths that a failed reload left.
-    pub fn unserved(&self) -> usize {
-        self.unserved.len()
+    /// Whether a build of everything has failed.
+    pub fn owes(&self) -> bool {
+        self.least.is_some()
+    }
+
+    /// Paths that a failed reload left; `.` where it was of the source as a whole.
+    pub fn unserved(&self) -> BTreeSet<String> {
+        match self.least {
+            Some(_) if self.unserved.is_empty() => BTreeSet::from([".".to_owned()]),
+            _ => self.unserved.clone(),
+        }
     }
 }
 
@@ -151,9 +168,29 @@ mod tests {
         machine.changed(work(&["bad"], 0));
         machine.start();
         machine.ended(Ended::Failed);
-        assert_eq!((machine.start(), machine.unserved()), (None, 1));
+        assert_eq!(
+            (machine.start(), machine.unserved()),
+            (None, ["bad".to_owned()].into())
+        );
         machine.changed(work(&["good"], 50));
         assert_eq!(paths(&machine.start().unwrap()), ["bad", "good"]);
+    }
+
+    #[test]
+    fn a_build_of_everything_that_failed_is_due_with_the_next_save() {
+        let mut machine = Machine::default();
+        machine.changed(Work {
+            least: Some(Way::Build),
+            ..work(&[], 0)
+        });
+        machine.start();
+        machine.ended(Ended::Failed);
+        assert_eq!(machine.unserved(), [".".to_owned()].into());
+        assert!(!machine.is_settled());
+        machine.changed(work(&["good"], 50));
+        assert_eq!(machine.start().unwrap().least, Some(Way::Build));
+        machine.ended(Ended::Served);
+        assert!(machine.is_settled() && machine.unserved().is_empty());
     }
 
     #[test]

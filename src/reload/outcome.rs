@@ -12,6 +12,11 @@ pub enum Order {
     Touched(String, Touch),
     /// Many were.
     Swept(Vec<String>),
+    /// What runs is of an older source, and nobody knows what of it changed.
+    Behind {
+        /// Bringing it there has just failed: it waits for the next save.
+        tried: bool,
+    },
 }
 
 /// What a reload comes to.

@@ -9,7 +9,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::link::{Attached, Link, LinkError, Origin, PULSE};
+use super::link::{Attached, Link, LinkError, PULSE};
+use super::origin::Origin;
 use crate::agent::protocol::Child;
 use crate::agent::remote::Error as AgentError;
 use crate::failure::Diagnose;
@@ -39,9 +40,19 @@ pub struct Replica {
     /// The session, while there is one. Held while something is done to the replica.
     pub link: AsyncMutex<Option<Link>>,
     state: AtomicU8,
+    /// Since when the present connection is there, and why the service is down in it, if it is.
+    down: Mutex<Option<(Instant, String)>>,
 }
 
 impl Replica {
+    fn note(&self, since: Instant, child: Option<&Child>) {
+        let down = match child {
+            Some(Child::Down { why, .. }) => Some((since, why.clone())),
+            _ => None,
+        };
+        *self.down.lock().unwrap_or_else(PoisonError::into_inner) = down;
+    }
+
     /// Whether a change must be given to it: one that is not connected gets everything when it is.
     pub fn is_due(&self) -> bool {
         self.state.load(Ordering::SeqCst) != DOWN
@@ -107,6 +118,7 @@ impl Replicas {
                 pod: pod.name.clone(),
                 link: AsyncMutex::new(None),
                 state: AtomicU8::new(DOWN),
+                down: Mutex::default(),
             });
             let task = tokio::spawn(Arc::clone(self).keep(Arc::clone(&replica)));
             kept.insert(pod.uid.clone(), (replica, task));
@@ -129,6 +141,40 @@ impl Replicas {
                 self.tell(ReloadPhase::Lost, format!("{pod}: {error}"), Vec::new());
             }
         }
+    }
+
+    /// Why the service in a pod is down, as the agent says that was connected to after `since`: the one of the container
+    /// that came then.
+    pub fn down(&self, pod: &str, since: Instant) -> Option<String> {
+        let replica = self.all().into_iter().find(|replica| replica.pod == pod)?;
+        let down = replica.down.lock().unwrap_or_else(PoisonError::into_inner);
+        down.as_ref()
+            .filter(|(connected, _)| *connected > since)
+            .map(|(_, why)| why.clone())
+    }
+
+    /// Asks the service of each replica, from inside its pod, until it answers or `patience` is over; a replica whose
+    /// container has only just come is connected to meanwhile. How long that took. A service that is down is told of by
+    /// whoever keeps its connection.
+    pub async fn answer(&self, patience: Duration) -> Duration {
+        let begun = Instant::now();
+        for replica in self.all() {
+            while begun.elapsed() < patience {
+                let mut slot = replica.link.lock().await;
+                if let Some(link) = slot.as_mut() {
+                    let left = patience.saturating_sub(begun.elapsed());
+                    let answer = link.remote.probe(&self.origin.service.probe, left);
+                    match timeout(left + Duration::from_secs(1), answer).await {
+                        Ok(Ok(_) | Err(AgentError::Failed { .. })) => break,
+                        // Of no use any more; another one is made.
+                        Ok(Err(_)) | Err(_) => *slot = None,
+                    }
+                }
+                drop(slot);
+                sleep(FIRST_PAUSE).await;
+            }
+        }
+        begun.elapsed()
     }
 
     /// What their containers were told to run: the agent, and after `--` the service.
@@ -163,10 +209,13 @@ impl Replicas {
                 Ok((attached, child)) => {
                     self.tell_attached(&replica, attached, first || told);
                     (first, told, pause) = (false, false, FIRST_PAUSE);
+                    let since = Instant::now();
+                    replica.note(since, Some(&child));
                     if let Child::Down { why, .. } = &child {
                         self.crashed(&replica, why).await;
                     }
-                    let why = self.stay(&replica).await;
+                    let why = self.stay(&replica, since).await;
+                    replica.note(since, None);
                     replica.state.store(DOWN, Ordering::SeqCst);
                     *replica.link.lock().await = None;
                     lost = (Instant::now(), Some(why));
@@ -217,7 +266,7 @@ impl Replicas {
     }
 
     /// Watches a connection until it ends, and says why it did.
-    async fn stay(&self, replica: &Replica) -> String {
+    async fn stay(&self, replica: &Replica, since: Instant) -> String {
         let mut last: Option<(String, Instant)> = None;
         let events = match replica.link.lock().await.as_mut() {
             Some(link) => std::mem::replace(&mut link.events, tokio::sync::mpsc::unbounded_channel().1),
@@ -226,18 +275,21 @@ impl Replicas {
         let mut events = events;
         loop {
             tokio::select! {
-                child = events.recv() => match child {
-                    None => return "the connection ended".to_owned(),
-                    Some(Child::Down { why, .. }) => {
-                        // The agent tries again and again; once is enough to read.
-                        let again = last.as_ref().is_some_and(|(before, at)| *before == why && at.elapsed() < Duration::from_secs(30));
-                        if !again {
-                            self.crashed(replica, &why).await;
+                child = events.recv() => {
+                    replica.note(since, child.as_ref());
+                    match child {
+                        None => return "the connection ended".to_owned(),
+                        Some(Child::Down { why, .. }) => {
+                            // The agent tries again and again; once is enough to read.
+                            let again = last.as_ref().is_some_and(|(before, at)| *before == why && at.elapsed() < Duration::from_secs(30));
+                            if !again {
+                                self.crashed(replica, &why).await;
+                            }
+                            last = Some((why, Instant::now()));
                         }
-                        last = Some((why, Instant::now()));
+                        Some(Child::Running { .. } | Child::Waiting) => {}
                     }
-                    Some(Child::Running { .. } | Child::Waiting) => {}
-                },
+                }
                 () = sleep(PULSE) => {
                     // Busy is alive: the work itself has a deadline.
                     let Ok(mut slot) = replica.link.try_lock() else { continue };
@@ -273,16 +325,4 @@ impl Replicas {
         );
         self.tell(ReloadPhase::Crashed, message, lines);
     }
-}
-
-/// Whether another way has to be found for a change that a replica's agent refused.
-pub fn needs_an_image(error: &LinkError) -> bool {
-    use crate::agent::protocol::Cause;
-    matches!(
-        error,
-        LinkError::Agent(AgentError::Failed {
-            cause: Cause::NotWritable | Cause::NoSpace | Cause::BadPath,
-            ..
-        })
-    )
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::images::Images;
 use super::ledger::Ledger;
-use super::link::Origin;
+use super::origin::Origin;
 use super::outcome::Order;
 use super::replicas::Replicas;
 use super::service::Service;
@@ -26,6 +26,8 @@ use crate::report::{Event, Reload, ReloadPhase, Reporter};
 
 /// Holds off a second session of the same workspace.
 const LOCK: &str = "dev.lock";
+/// An editor may write a file in two steps.
+const SETTLE: Duration = Duration::from_millis(150);
 
 /// A service and what its pods admit a session by.
 #[derive(Debug, Clone)]
@@ -42,8 +44,10 @@ pub struct Session<'a> {
     pub delivery: &'a Delivery<'a>,
     /// The services.
     pub developed: Vec<Developed>,
-    /// Files that the platform is planned from: a change of one ends the session.
-    pub plan_files: Vec<PathBuf>,
+    /// Files that the platform is planned from, with the times they had when it was: a change of one ends the session.
+    pub plan_files: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Bringing the platform up has just failed: what it could not do is not tried again before the next save.
+    pub tried: bool,
     /// Where events go.
     pub reporter: Reporter,
     /// Tell the rule of each path.
@@ -100,9 +104,11 @@ impl Session<'_> {
                 self.state(),
             )));
         }
-        self.build_first(&origins).await;
         let sources: Vec<_> = origins.iter().map(|origin| Arc::clone(&origin.source)).collect();
-        let (watch, mut seen) = Watch::open(&sources, &self.plan_files)?;
+        let plan_files: Vec<PathBuf> = self.plan_files.iter().map(|(path, _)| path.clone()).collect();
+        let (watch, mut seen) = Watch::open(&sources, &plan_files)?;
+        // From here on no save is missed: it waits for its turn.
+        self.build_first(&origins).await;
         let files: usize = sources.iter().map(|source| lock(source).len()).sum();
         let names: Vec<String> = self
             .developed
@@ -133,7 +139,15 @@ impl Session<'_> {
                 worker.run(receiver)
             })
             .collect();
+        let mut behind: FuturesUnordered<_> = workers
+            .iter()
+            .enumerate()
+            .map(|(number, worker)| async move { (number, worker.images.is_behind().await) })
+            .collect();
         let mut replan: Option<tokio::time::Instant> = None;
+        if self.plan_files.iter().any(|(path, then)| modified(path) != *then) {
+            replan = Some(tokio::time::Instant::now() + SETTLE);
+        }
         loop {
             let due = async {
                 match replan {
@@ -145,8 +159,7 @@ impl Session<'_> {
                 Some(one) = seen.recv() => match one {
                     Seen::Touched(number, path, touch) => send(&orders, number, Order::Touched(path, touch)),
                     Seen::Swept(number, paths) => send(&orders, number, Order::Swept(paths)),
-                    // An editor may write it in two steps.
-                    Seen::File(_) => replan = Some(tokio::time::Instant::now() + Duration::from_millis(150)),
+                    Seen::File(_) => replan = Some(tokio::time::Instant::now() + SETTLE),
                     Seen::Trouble(message) => self.reporter.warn(message, None),
                 },
                 Ok(()) = pods.changed() => {
@@ -156,6 +169,12 @@ impl Session<'_> {
                     }
                     logs.update(&now);
                 }
+                // What was saved while the platform came up was not seen by the watch, nor by `up`.
+                Some((number, found)) = behind.next() => match found {
+                    Ok(true) => send(&orders, number, Order::Behind { tried: self.tried }),
+                    Ok(false) => {}
+                    Err(error) => self.reporter.warn(error.to_string(), error.hint()),
+                },
                 () = due => break,
                 Some(anew) = running.next() => if anew { break },
             }
@@ -167,15 +186,12 @@ impl Session<'_> {
     /// What builds on this machine left earlier may be of an older source: it is made anew before a replica gets it.
     async fn build_first(&self, origins: &[Arc<Origin>]) {
         for origin in origins {
-            let service = &origin.service;
-            let Some(build) = &service.build else { continue };
-            match host::build(&service.name, build, &service.source, &self.reporter).await {
-                Ok(()) => origin.is_built(true),
-                Err(error) => {
-                    let mut event = Reload::new(&service.name, ReloadPhase::Failed, error.to_string());
-                    event.details = error.details();
-                    self.reporter.emit(Event::Reload(event));
-                }
+            if let Err(error) = host::make(origin, &self.reporter, || {}).await {
+                let name = &origin.service.name;
+                let mut event = Reload::new(name, ReloadPhase::Failed, error.to_string());
+                event.details = error.details();
+                event.details.extend(error.hint());
+                self.reporter.emit(Event::Reload(event));
             }
         }
     }
@@ -214,9 +230,14 @@ impl Session<'_> {
             explain: self.explain,
             clock: Instant::now(),
             newer: AtomicBool::new(false),
-            made: Mutex::default(),
+            giving: Mutex::default(),
         })
     }
+}
+
+/// When a file was last written, if it is there.
+pub fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|found| found.modified()).ok()
 }
 
 fn send(orders: &[mpsc::UnboundedSender<Order>], number: usize, order: Order) {

@@ -16,9 +16,28 @@ const LINES: i64 = 20;
 const UNSEEN: Duration = Duration::from_secs(10);
 /// How long the way back is watched.
 const BACK: Duration = Duration::from_secs(30);
+/// Who attends a swap is asked this often.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Why a pod is not waited for any longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Early {
+    /// Its service went down, behind an agent that keeps the container running.
+    Down(String),
+    /// A newer save is due, and this version has had its time.
+    Newer,
+}
+
+/// Whoever knows more of the pods than the API server tells.
+pub trait Attend: Sync {
+    /// Whether a pod whose new container runs, and which was told to at `since`, is worth waiting for.
+    fn early(&self, pod: &str, since: Instant) -> Option<Early>;
+    /// The old image comes back, from this moment on.
+    fn goes_back(&self);
+}
 
 /// Which image goes into which pods.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Swap<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
@@ -36,6 +55,18 @@ pub struct Swap<'a> {
     pub back: Option<&'a str>,
     /// Longest wait for one pod.
     pub within: Duration,
+    /// Asked beside the API server, where a session is at work.
+    pub attended: Option<&'a dyn Attend>,
+}
+
+/// How a pod's wait ended.
+enum End {
+    /// It serves, or is another one's now.
+    Done,
+    /// The new image does not run there.
+    Failed(String),
+    /// Left as it is, for a newer image.
+    Left,
 }
 
 /// What was done to a pod.
@@ -64,6 +95,14 @@ pub enum SwapError {
         /// Whether the old version serves again (or still, in the other replicas).
         restored: bool,
     },
+    /// A newer save came before the service answered.
+    #[error("{service} was not ready in pod {pod} when a newer save came")]
+    Newer {
+        /// The service.
+        service: String,
+        /// The pod.
+        pod: String,
+    },
     /// The API server refused something.
     #[error(transparent)]
     K8s(#[from] K8sError),
@@ -75,18 +114,20 @@ impl Diagnose for SwapError {
             Self::Failed { service, .. } => Some(format!(
                 "mend the source and save; vadev logs {service} shows what it prints"
             )),
+            Self::Newer { .. } => None,
             Self::K8s(error) => error.hint(),
         }
     }
     fn family(&self) -> Family {
         match self {
-            Self::Failed { .. } => Family::Build,
+            Self::Failed { .. } | Self::Newer { .. } => Family::Build,
             Self::K8s(error) => error.family(),
         }
     }
     fn details(&self) -> Vec<String> {
         match self {
             Self::Failed { log, .. } => log.clone(),
+            Self::Newer { .. } => Vec::new(),
             Self::K8s(error) => error.details(),
         }
     }
@@ -119,8 +160,15 @@ impl Swap<'_> {
                         let _moved = timeout_at(end, pulse.changed()).await;
                         continue;
                     }
-                    if let Some(reason) = self.settle(&pod, step).await {
-                        return Err(self.failed(&pod, reason).await);
+                    match self.settle(&pod, step).await {
+                        End::Done => {}
+                        End::Failed(reason) => return Err(self.failed(&pod, reason).await),
+                        End::Left => {
+                            return Err(SwapError::Newer {
+                                service: self.service.to_owned(),
+                                pod: pod.name,
+                            });
+                        }
                     }
                     done.push(PodSwap {
                         pod: pod.name,
@@ -134,6 +182,17 @@ impl Swap<'_> {
                             self.view
                                 .wait_ready(&target, k8s::WaitOptions::within(Duration::ZERO), None);
                         ready.await?;
+                        // It is ready, and goes on with something else: asking again and again would not help.
+                        return Err(SwapError::Failed {
+                            service: self.service.to_owned(),
+                            pod: pods
+                                .iter()
+                                .find(|pod| !pod.runs(self.config))
+                                .map_or_else(String::new, |pod| pod.name.clone()),
+                            reason: format!("it runs another image after {} s", self.within.as_secs()),
+                            log: Vec::new(),
+                            restored: false,
+                        });
                     }
                 }
             }
@@ -155,8 +214,8 @@ impl Swap<'_> {
         self.pods().into_iter().find(|pod| pod.name == name)
     }
 
-    /// Waits for one pod; `Some` says why the new image does not run there.
-    async fn settle(&self, before: &PodState, step: &Step) -> Option<String> {
+    /// Waits for one pod.
+    async fn settle(&self, before: &PodState, step: &Step) -> End {
         let mut pulse = self.view.pulse();
         let begun = Instant::now();
         let end = begun + self.within;
@@ -165,20 +224,33 @@ impl Swap<'_> {
             pulse.mark_unchanged();
             let now = self.pod(&before.name);
             let (waiting, end) = match progress(before, now.as_ref(), self.config) {
-                Progress::Serving | Progress::Gone => return None,
-                Progress::Failed(reason) => return Some(reason),
+                Progress::Serving | Progress::Gone => return End::Done,
+                Progress::Failed(reason) => return End::Failed(reason),
                 Progress::ImageUnseen(reason) => (reason, begun + UNSEEN),
                 Progress::Waiting(what) => (what, end),
             };
             if Instant::now() >= end {
-                return Some(format!("{waiting} after {} s", begun.elapsed().as_secs()));
+                return End::Failed(format!("{waiting} after {} s", begun.elapsed().as_secs()));
+            }
+            let is_new = now.is_some_and(|now| now.container != before.container && now.runs(self.config));
+            match self.attended.filter(|_| is_new) {
+                None => {}
+                Some(attended) => match attended.early(&before.name, begun) {
+                    Some(Early::Down(why)) => return End::Failed(format!("the service ended: {why}")),
+                    Some(Early::Newer) => return End::Left,
+                    None => {}
+                },
             }
             if waiting != told {
                 step.progress(format!("pod {}: {waiting}", before.name));
                 told = waiting;
             }
-            if let Ok(Err(_)) = timeout_at(end, pulse.changed()).await {
-                sleep_until(end).await;
+            let look = match self.attended {
+                Some(_) => end.min(Instant::now() + LOOK),
+                None => end,
+            };
+            if let Ok(Err(_)) = timeout_at(look, pulse.changed()).await {
+                sleep_until(look).await;
             }
         }
     }
@@ -186,7 +258,12 @@ impl Swap<'_> {
     /// Reads the log, and brings the old image back.
     async fn failed(&self, before: &PodState, reason: String) -> SwapError {
         let log = self.log(&before.name).await;
-        let old = self.back.filter(|_| !before.image.contains(":dev-"));
+        if let Some(attended) = self.attended {
+            attended.goes_back();
+        }
+        // What a pod was left with before it was ready has proved nothing.
+        let proved = before.ready && before.image.contains(":dev-");
+        let old = self.back.filter(|_| !proved);
         let old = old.unwrap_or(&before.image);
         let restored = old != self.image && self.restore(before, old).await;
         SwapError::Failed {

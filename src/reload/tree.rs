@@ -142,11 +142,12 @@ fn digest<'a>(nodes: impl Iterator<Item = (&'a str, &'a Node)>) -> String {
     tree_digest(&nodes.map(entry).collect::<Vec<_>>())
 }
 
-/// Makes one file ready to be sent; `None` where it is gone meanwhile.
+/// Makes one file ready to be sent; `None` where it is gone meanwhile. `budget` is what may still be held in memory: beyond
+/// it a file is read when it is sent.
 ///
 /// # Errors
 /// It is there and cannot be read.
-pub fn write(root: &Path, path: &str) -> Result<Option<Write>, ReloadError> {
+pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>, ReloadError> {
     use std::os::unix::fs::PermissionsExt;
     let full = root.join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -166,7 +167,8 @@ pub fn write(root: &Path, path: &str) -> Result<Option<Write>, ReloadError> {
         Content::Link(target.to_string_lossy().into_owned())
     } else if !metadata.is_file() {
         return Ok(None);
-    } else if metadata.len() <= SMALL {
+    } else if metadata.len() <= SMALL && *budget > 0 {
+        *budget = budget.saturating_sub(metadata.len());
         match std::fs::read(&full) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => Content::Bytes(other.map_err(ReloadError::io("read", &full))?),

@@ -138,6 +138,7 @@ fn trouble(path: &Path, folders: usize, error: &notify::Error) -> ReloadError {
 
 impl Handler {
     fn run(self) {
+        self.look_again();
         while let Ok(event) = self.orders.recv() {
             match event {
                 Ok(event) if event.need_rescan() => self.rescan(),
@@ -263,6 +264,21 @@ impl Handler {
         }
     }
 
+    /// What came between listing the sources and watching them.
+    fn look_again(&self) {
+        for (number, shared) in self.sources.iter().enumerate() {
+            let mut source = lock(shared);
+            let found = source.scan("");
+            let mut files = found.files;
+            for folder in found.folders {
+                files.extend(self.adopt(&mut source, &folder));
+            }
+            if !files.is_empty() {
+                self.say(Seen::Swept(number, files));
+            }
+        }
+    }
+
     /// Events were lost: everything that is or was there may have changed.
     fn rescan(&self) {
         for (number, shared) in self.sources.iter().enumerate() {
@@ -371,6 +387,24 @@ mod tests {
         write(&root, "b/c/new.py");
         tried.sees(&["b/c/new.py"]);
         assert_eq!(lock(&tried.source).files().collect::<Vec<_>>(), ["b/c/new.py"]);
+    }
+
+    #[test]
+    fn what_comes_before_the_watch_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a.py");
+        let source = Arc::new(Mutex::new(Source::open(folder.path(), None).unwrap()));
+        write(folder.path(), "b/c/new.py");
+        let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();
+        let mut tried = Tried {
+            folder,
+            source,
+            receiver,
+            _watch: watch,
+        };
+        tried.sees(&["b/c/new.py"]);
+        write(tried.folder.path(), "b/c/other.py");
+        tried.sees(&["b/c/other.py"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One service's loop: events become changes, changes become reloads, one at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,13 +10,15 @@ use tokio::sync::mpsc;
 use super::apply::{Applied, apply};
 use super::batch::{Batch, Touch};
 use super::decide::{Decision, Way, decide};
-use super::host;
-use super::images::Images;
+use super::images::{Delivered, Images};
 use super::ledger::{Ledger, Stages, millis};
-use super::link::{Origin, blocking};
+use super::link::{LinkError, blocking};
 use super::machine::{Ended, Machine, Work};
+use super::origin::Origin;
 use super::outcome::{Order, Outcome, finish, until};
 use super::replicas::Replicas;
+use super::{ReloadError, host};
+use crate::agent::protocol::Node;
 use crate::failure::Diagnose;
 use crate::report::{Event, ReloadPhase, Reporter};
 
@@ -38,8 +40,8 @@ pub struct Worker<'a> {
     pub clock: Instant,
     /// A change came while a reload was running.
     pub newer: AtomicBool,
-    /// What the build on this machine made: its events are no news.
-    pub made: Mutex<BTreeSet<String>>,
+    /// What the running sync gives, by path below the source: events of exactly that are no news.
+    pub giving: Mutex<BTreeMap<String, Node>>,
 }
 
 impl Worker<'_> {
@@ -48,6 +50,7 @@ impl Worker<'_> {
         let mut batch = Batch::default();
         let mut machine = Machine::default();
         let mut running = None;
+        self.told_behind(&machine);
         loop {
             if let Some(work) = machine.start() {
                 self.newer.store(false, Ordering::SeqCst);
@@ -58,17 +61,22 @@ impl Worker<'_> {
                 order = orders.recv() => {
                     let Some(order) = order else { return false };
                     let now = self.clock.elapsed();
-                    self.take(&mut batch, order, now);
+                    take(&mut batch, &mut machine, order, now);
                     // A burst is taken in at once: a timer for each of ten thousand events would cost more than they do.
                     while let Ok(order) = orders.try_recv() {
-                        self.take(&mut batch, order, now);
+                        take(&mut batch, &mut machine, order, now);
+                    }
+                    if machine.owes() {
+                        self.told_behind(&machine);
                     }
                 }
                 () = until(due) => {
                     let (begun, touched) = (batch.begun(), batch.touched());
                     let now = self.clock.elapsed();
                     if let Some(paths) = batch.take(now) {
-                        self.newer.store(true, Ordering::SeqCst);
+                        if self.is_news(&paths) {
+                            self.newer.store(true, Ordering::SeqCst);
+                        }
                         machine.changed(Work {
                             paths: paths.into_iter().collect(),
                             least: None,
@@ -88,21 +96,29 @@ impl Worker<'_> {
                         }
                         Outcome::Replan => return true,
                     }
+                    self.told_behind(&machine);
                 }
             }
         }
     }
 
-    fn take(&self, batch: &mut Batch, order: Order, now: Duration) {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut touch = |path: &str, touch| {
-            if !made.contains(path) {
-                batch.touch(path, touch, now);
-            }
-        };
-        match order {
-            Order::Touched(path, how) => touch(&path, how),
-            Order::Swept(paths) => paths.iter().for_each(|path| touch(path, Touch::Whole)),
+    fn giving(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Node>> {
+        self.giving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a running sync is to make way for these paths. A build on this machine writes what is being given.
+    fn is_news(&self, paths: &[String]) -> bool {
+        let giving = self.giving();
+        giving.is_empty()
+            || !self
+                .origin
+                .holds(paths.iter().map(|path| (path, giving.get(path))))
+    }
+
+    /// Notes what is not served, for `reload status`.
+    fn told_behind(&self, machine: &Machine) {
+        if let Err(error) = self.origin.behind(&machine.unserved()) {
+            self.reporter.warn(error.to_string(), error.hint());
         }
     }
 
@@ -112,36 +128,47 @@ impl Worker<'_> {
         if self.explain {
             self.explain(&decision, work.least);
         }
-        let Some(way) = decision
+        let Some(mut way) = decision
             .way
             .map(|way| way.max(work.least.unwrap_or(way)))
             .or(work.least)
         else {
             return Outcome::Ended(Ended::Nothing);
         };
+        // After an image that failed the replicas are as the one before made them: only another image is sure to mend that.
+        if self.origin.hold(false) {
+            way = way.max(Way::Swap);
+        }
+        // With the time that it waited for its turn.
         let mut stages = Stages {
-            detect: millis(work.detected.saturating_sub(work.touched)),
+            detect: millis(self.clock.elapsed().saturating_sub(work.touched)),
             ..Stages::default()
         };
         let because = decision
             .because
             .as_ref()
             .map(|(path, rule)| format!("{path}: {rule}"));
-        let mut event = self.event(
-            ReloadPhase::Detected,
-            &work,
-            way,
-            because.clone().unwrap_or_default(),
-        );
-        event.details = because.clone().into_iter().collect();
-        self.reporter.emit(Event::Reload(event));
         match way {
-            Way::Sync => self.sync(work, &decision, decided, &mut stages).await,
+            Way::Sync => self.sync(work, &decision, because, decided, &mut stages).await,
             Way::Swap | Way::Build => self.image(work, way, because, decided, &mut stages).await,
         }
     }
 
-    async fn sync(&self, work: Work, decision: &Decision, decided: Instant, stages: &mut Stages) -> Outcome {
+    fn detected(&self, work: &Work, way: Way, because: Option<&String>) {
+        let message = because.cloned().unwrap_or_default();
+        let mut event = self.event(ReloadPhase::Detected, work, way, message);
+        event.details = because.cloned().into_iter().collect();
+        self.reporter.emit(Event::Reload(event));
+    }
+
+    async fn sync(
+        &self,
+        work: Work,
+        decision: &Decision,
+        because: Option<String>,
+        decided: Instant,
+        stages: &mut Stages,
+    ) -> Outcome {
         let service = &self.origin.service;
         let rules = &service.recipe.rules;
         let synced = |path: &&String| rules.target(path).is_some();
@@ -150,15 +177,22 @@ impl Worker<'_> {
             .verdicts
             .iter()
             .filter(|(_, verdict)| verdict.way == Some(Way::Sync));
-        if let Some(build) = service.build.as_ref().filter(|_| sources.count() > paths.len()) {
-            stages.decide = millis(decided.elapsed());
+        let mut built = false;
+        stages.decide = millis(decided.elapsed());
+        if service.build.is_some() && sources.count() > paths.len() {
             let begun = Instant::now();
-            if let Err(error) = host::build(&service.name, build, &service.source, &self.reporter).await {
-                self.failed(&work, Way::Sync, &error);
-                return Outcome::Ended(Ended::Failed);
+            let begins = || self.detected(&work, Way::Sync, because.as_ref());
+            match host::make(&self.origin, &self.reporter, begins).await {
+                Ok(done) => built = done,
+                Err(LinkError::Source(error @ ReloadError::NoBuilder { .. })) => {
+                    return self.told(Applied::Refused(error.into()), work, 0, *stages);
+                }
+                Err(error) => {
+                    self.failed(&work, Way::Sync, &error);
+                    return Outcome::Ended(Ended::Failed);
+                }
             }
             stages.build = millis(begun.elapsed());
-            self.origin.is_built(true);
             paths.extend(self.results());
         }
         let found = Instant::now();
@@ -180,19 +214,16 @@ impl Worker<'_> {
         if lack.is_empty() {
             return Outcome::Ended(Ended::Nothing);
         }
-        if service.build.is_some() {
-            let made = lack
-                .writes
-                .values()
-                .filter(|path| !work.paths.contains(*path))
-                .cloned();
-            self.made
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(made);
+        if built {
+            // Told when the build began.
+            let given = lack.writes.iter();
+            let given =
+                given.filter_map(|(target, path)| Some((path.clone(), lack.nodes.get(target)?.clone())));
+            *self.giving() = given.collect();
             stages.decide += millis(found.elapsed());
         } else {
-            stages.decide = millis(decided.elapsed());
+            stages.decide += millis(found.elapsed());
+            self.detected(&work, Way::Sync, because.as_ref());
         }
         let then = service.then(fresh);
         let applied = apply(
@@ -204,14 +235,12 @@ impl Worker<'_> {
             stages,
         )
         .await;
+        self.giving().clear();
         self.images.note(&paths);
         // What not every replica has taken goes to all of them again, even if it is changed back.
         let noted = match &applied {
             Applied::Served(_) | Applied::Nobody => self.origin.gave(&lack),
-            _ => {
-                self.origin.doubt(&lack);
-                Ok(())
-            }
+            _ => self.origin.doubt(&lack),
         };
         if let Err(error) = noted {
             self.reporter.warn(error.to_string(), error.hint());
@@ -226,7 +255,7 @@ impl Worker<'_> {
                 self.served(&work, Way::Sync, files, replicas, stages);
                 Outcome::Ended(Ended::Served)
             }
-            Applied::Nobody => {
+            Applied::Nobody | Applied::Lost => {
                 let message = "no replica is connected: each gets the change when it is";
                 self.reporter.emit(Event::Reload(self.event(
                     ReloadPhase::Lost,
@@ -287,7 +316,22 @@ impl Worker<'_> {
         stages: &mut Stages,
     ) -> Outcome {
         self.images.note(&work.paths);
+        // What replicas are given from now on is compared with what the new image makes them of.
+        self.origin.doubt_paths(&work.paths);
+        self.detected(&work, way, because.as_ref());
         stages.decide = millis(decided.elapsed());
+        // The replicas get what is built on this machine over the new image, too: it must be of the same source.
+        let begun = Instant::now();
+        match host::make(&self.origin, &self.reporter, || {}).await {
+            Ok(true) => stages.build = millis(begun.elapsed()),
+            Ok(false) => {}
+            // What it left earlier is older than the image.
+            Err(LinkError::Source(ReloadError::NoBuilder { .. })) => self.origin.has_results(false),
+            Err(error) => {
+                self.failed(&work, way, &error);
+                return Outcome::Ended(Ended::Failed);
+            }
+        }
         let service = &self.origin.service.name;
         let title = match way {
             Way::Build => format!("Build {service}"),
@@ -296,19 +340,19 @@ impl Worker<'_> {
         let step = self.reporter.step(format!("reload/{service}"), title, because);
         match self
             .images
-            .deliver(way, &self.origin, &self.replicas, stages, &step)
+            .deliver(way, &self.origin, &self.replicas, &self.newer, stages, &step)
             .await
         {
-            Ok(super::images::Delivered::Served { replicas, replan }) => {
+            Ok(Delivered::Served(replicas)) => {
                 step.done(format!("{replicas} pods"));
                 self.served(&work, way, work.paths.len(), replicas, *stages);
-                if replan {
-                    Outcome::Replan
-                } else {
-                    Outcome::Ended(Ended::Served)
-                }
+                Outcome::Ended(Ended::Served)
             }
-            Ok(super::images::Delivered::NotThisWay(why)) => {
+            Ok(Delivered::Replan) => {
+                step.done("it runs another command: its pods are planned anew");
+                Outcome::Replan
+            }
+            Ok(Delivered::NotThisWay(why)) => {
                 step.finish(
                     crate::report::Outcome::Skipped,
                     format!("{why}: going up to a build"),
@@ -319,6 +363,27 @@ impl Worker<'_> {
                 step.finish(crate::report::Outcome::Failed, error.to_string());
                 self.failed(&work, way, error.as_ref());
                 Outcome::Ended(Ended::Failed)
+            }
+        }
+    }
+}
+
+fn take(batch: &mut Batch, machine: &mut Machine, order: Order, now: Duration) {
+    match order {
+        Order::Touched(path, how) => batch.touch(&path, how, now),
+        Order::Swept(paths) => paths.iter().for_each(|path| batch.touch(path, Touch::Whole, now)),
+        Order::Behind { tried } => {
+            let work = Work {
+                paths: BTreeSet::new(),
+                least: Some(Way::Build),
+                begun: now,
+                touched: now,
+                detected: now,
+            };
+            if tried {
+                machine.failed(work);
+            } else {
+                machine.changed(work);
             }
         }
     }

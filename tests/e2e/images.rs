@@ -295,6 +295,7 @@ fn an_appended_layer_is_served_in_the_running_pod() {
             config: &appended.built.id,
             back: None,
             within: PATIENCE,
+            attended: None,
         };
         let told = std::sync::Mutex::new(Vec::new());
         let done = swap

@@ -44,3 +44,5 @@ mod policy;
 mod promote;
 #[cfg(feature = "unproven")]
 mod reload;
+#[cfg(feature = "unproven")]
+mod reload_ways;

@@ -15,21 +15,21 @@ use vadev::k8s::{self, Cluster, Tunnel};
 
 use crate::harness::{CLUSTER, Platform, block_on, eventually, text};
 
-const APPS: &str = "voiceassistant-prod";
-const PYTHON: &str = "agent-engine";
-const GO: &str = "conversation-service";
-const GREETING: &str = "services/agent-engine/agent_engine/greeting.py";
-const MAIN: &str = "services/conversation-service/main.go";
+pub const APPS: &str = "voiceassistant-prod";
+pub const PYTHON: &str = "agent-engine";
+pub const GO: &str = "conversation-service";
+pub const GREETING: &str = "services/agent-engine/agent_engine/greeting.py";
+pub const MAIN: &str = "services/conversation-service/main.go";
 
 /// A `vadev dev` over the sample services, with the events that it told.
-struct Session<'p> {
+pub struct Session<'p> {
     platform: &'p Platform,
     child: Child,
     events: Arc<Mutex<Vec<Value>>>,
 }
 
 impl<'p> Session<'p> {
-    fn start(platform: &'p Platform) -> Self {
+    pub fn start(platform: &'p Platform) -> Self {
         let args = [
             "dev",
             PYTHON,
@@ -69,34 +69,40 @@ impl<'p> Session<'p> {
         session
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.platform.workspace.join(name)
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("folder")).expect("folder");
         fs::write(path, content).expect("write");
     }
 
-    fn greet(&self, greeting: &str) {
+    pub fn greet(&self, greeting: &str) {
         self.write(GREETING, &format!("GREETING = \"{greeting}\"\n"));
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.events.lock().expect("events").len()
     }
 
     /// Whether a reload event of this phase, after the first `since` events, holds `word`.
-    fn told(&self, since: usize, phase: &str, word: &str) -> bool {
-        let events = self.events.lock().expect("events");
-        let mut newer = events.iter().skip(since);
-        newer.any(|event| {
-            event["event"] == "reload" && event["phase"] == phase && event.to_string().contains(word)
-        })
+    pub fn told(&self, since: usize, phase: &str, word: &str) -> bool {
+        self.all(since, phase, word) > 0
     }
 
-    fn sees(&self, what: &str, done: impl Fn(&Self) -> bool) {
+    /// How many do.
+    pub fn all(&self, since: usize, phase: &str, word: &str) -> usize {
+        let events = self.events.lock().expect("events");
+        let newer = events.iter().skip(since);
+        let of_it = newer.filter(|event| {
+            event["event"] == "reload" && event["phase"] == phase && event.to_string().contains(word)
+        });
+        of_it.count()
+    }
+
+    pub fn sees(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             eventually(what, || done(self).then_some(()));
         }));
@@ -108,7 +114,7 @@ impl<'p> Session<'p> {
     }
 
     /// Every replica of both services has what the source has, by hash.
-    fn settles(&self) {
+    pub fn settles(&self) {
         self.sees("all replicas in step with their sources", |session| {
             let output = session
                 .platform
@@ -122,7 +128,7 @@ impl<'p> Session<'p> {
     }
 
     /// Every replica of a service greets so.
-    fn hears(&self, service: &str, greeting: &str) {
+    pub fn hears(&self, service: &str, greeting: &str) {
         self.sees(&format!("{service} saying {greeting}"), |session| {
             let answers = session.infos(service);
             !answers.is_empty() && answers.iter().all(|info| info["greeting"] == *greeting)
@@ -130,7 +136,7 @@ impl<'p> Session<'p> {
     }
 
     /// What each replica says of itself.
-    fn infos(&self, service: &str) -> Vec<Value> {
+    pub fn infos(&self, service: &str) -> Vec<Value> {
         block_on(async {
             let cluster = self.platform.connect().await;
             let mut answers = Vec::new();
@@ -142,7 +148,7 @@ impl<'p> Session<'p> {
     }
 
     /// Ctrl+C.
-    fn ends(mut self) -> ExitStatus {
+    pub fn ends(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status().expect("kill");
         eventually("the session's end", || self.child.try_wait().expect("wait"))
@@ -156,7 +162,7 @@ impl Drop for Session<'_> {
     }
 }
 
-async fn pods(cluster: &Cluster, service: &str) -> Vec<String> {
+pub async fn pods(cluster: &Cluster, service: &str) -> Vec<String> {
     let found = k8s::pods(cluster, APPS, &[service.to_owned()])
         .await
         .expect("pods");

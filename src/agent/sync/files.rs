@@ -1,5 +1,6 @@
 //! File system primitives of the agent: look at a path, put one node there atomically, remove one.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink};
@@ -77,9 +78,16 @@ pub struct Prepared {
 
 impl Prepared {
     /// Copies `content` to a temporary file in the nearest folder that exists above `target` (the same file system, so
-    /// that the rename is atomic). `unique` tells the temporary files of a change apart.
-    pub fn file(content: &Path, target: &Path, mode: u32, unique: &str) -> io::Result<Self> {
-        let prepared = Self::at(target, unique);
+    /// that the rename is atomic), and is not at or below one that is `going` before that. `unique` tells the temporary files
+    /// of a change apart.
+    pub fn file(
+        content: &Path,
+        target: &Path,
+        mode: u32,
+        unique: &str,
+        going: &HashSet<&Path>,
+    ) -> io::Result<Self> {
+        let prepared = Self::at(target, unique, going);
         let mut from = File::open(content)?;
         let mut to = File::create(&prepared.temporary)?;
         io::copy(&mut from, &mut to)?;
@@ -96,16 +104,18 @@ impl Prepared {
     }
 
     /// The same for a symbolic link.
-    pub fn link(points_to: &str, target: &Path, unique: &str) -> io::Result<Self> {
-        let prepared = Self::at(target, unique);
+    pub fn link(points_to: &str, target: &Path, unique: &str, going: &HashSet<&Path>) -> io::Result<Self> {
+        let prepared = Self::at(target, unique, going);
         symlink(points_to, &prepared.temporary)?;
         Ok(prepared)
     }
 
-    fn at(target: &Path, unique: &str) -> Self {
+    fn at(target: &Path, unique: &str, going: &HashSet<&Path>) -> Self {
+        let stays = |folder: &&Path| !folder.ancestors().any(|above| going.contains(above));
         let folder = target
             .ancestors()
             .skip(1)
+            .filter(stays)
             .find(|folder| folder.is_dir())
             .unwrap_or(Path::new("/"));
         Self {
@@ -236,13 +246,13 @@ mod tests {
         let folder = folder();
         let (content, target) = (folder.path().join("content"), folder.path().join("new/deep/file"));
         fs::write(&content, "two").unwrap();
-        let prepared = Prepared::file(&content, &target, 0o640, "1").unwrap();
+        let prepared = Prepared::file(&content, &target, 0o640, "1", &HashSet::new()).unwrap();
         assert_eq!(inspect(&target).unwrap(), Node::Gone);
         prepared.place().unwrap();
         let sha256 = digest::hex(b"two");
         assert_eq!(inspect(&target).unwrap(), Node::File { mode: 0o640, sha256 });
         // A folder gives way to a file, and nothing temporary is left.
-        Prepared::file(&content, &folder.path().join("new"), 0o600, "2")
+        Prepared::file(&content, &folder.path().join("new"), 0o600, "2", &HashSet::new())
             .unwrap()
             .place()
             .unwrap();
@@ -256,11 +266,37 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_takes_no_file_along_that_comes() {
+        let folder = folder();
+        let (content, going) = (folder.path().join("content"), folder.path().join("going"));
+        fs::create_dir_all(going.join("deep")).unwrap();
+        fs::write(&content, "x").unwrap();
+        let target = going.join("deep/file");
+        let all = HashSet::from([going.as_path()]);
+        let file = Prepared::file(&content, &target, 0o600, "1", &all).unwrap();
+        let link = Prepared::link("file", &going.join("link"), "2", &all).unwrap();
+        remove(&going).unwrap();
+        file.place().unwrap();
+        link.place().unwrap();
+        assert!(going.join("link").is_symlink());
+        assert_eq!(fs::read(target).unwrap(), b"x");
+    }
+
+    #[test]
     fn given_up_leaves_nothing() {
         let folder = folder();
         fs::write(folder.path().join("content"), "x").unwrap();
         let target = folder.path().join("target");
-        drop(Prepared::file(&folder.path().join("content"), &target, 0o600, "1").unwrap());
+        drop(
+            Prepared::file(
+                &folder.path().join("content"),
+                &target,
+                0o600,
+                "1",
+                &HashSet::new(),
+            )
+            .unwrap(),
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -271,7 +307,7 @@ mod tests {
         fs::write(&content, "x").unwrap();
         let mut seconds = vec![];
         for unique in ["1", "2", "3"] {
-            Prepared::file(&content, &target, 0o600, unique)
+            Prepared::file(&content, &target, 0o600, unique, &HashSet::new())
                 .unwrap()
                 .place()
                 .unwrap();

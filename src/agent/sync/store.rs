@@ -1,6 +1,6 @@
 //! The agent's state: contents by their hash, the log of changes, and how both get into the container's files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -157,9 +157,13 @@ impl Store {
     /// refused is done beside the targets first: a change that fails there changed nothing.
     pub fn commit(&mut self, change: &Change) -> Result<Vec<Entry>, Error> {
         let mut prepared = Vec::with_capacity(change.writes.len());
+        let going: HashSet<&Path> = change.deletes.iter().map(Path::new).collect();
         for (number, (path, node)) in change.writes.iter().enumerate() {
             let unique = format!("{}-{number}", change.id);
-            prepared.extend(self.prepare(path, node, &unique)?.map(|ready| (path, ready)));
+            prepared.extend(
+                self.prepare(path, node, &unique, &going)?
+                    .map(|ready| (path, ready)),
+            );
         }
         let mut changes = Log::new();
         for path in &change.deletes {
@@ -219,7 +223,7 @@ impl Store {
             files::remove(Path::new(path)).map_err(Error::io(path))?;
         }
         for (number, (path, node)) in written.iter().enumerate() {
-            if let Some(ready) = self.prepare(path, node, &format!("replay-{number}"))? {
+            if let Some(ready) = self.prepare(path, node, &format!("replay-{number}"), &HashSet::new())? {
                 ready.place().map_err(Error::io(path))?;
             }
         }
@@ -242,11 +246,19 @@ impl Store {
         Ok(replayed)
     }
 
-    fn prepare(&self, path: &str, node: &Node, unique: &str) -> Result<Option<Prepared>, Error> {
+    fn prepare(
+        &self,
+        path: &str,
+        node: &Node,
+        unique: &str,
+        going: &HashSet<&Path>,
+    ) -> Result<Option<Prepared>, Error> {
         let target = Path::new(path);
         let prepared = match node {
-            Node::File { mode, sha256 } => Prepared::file(&self.content(sha256), target, *mode, unique),
-            Node::Link { target: points_to } => Prepared::link(points_to, target, unique),
+            Node::File { mode, sha256 } => {
+                Prepared::file(&self.content(sha256), target, *mode, unique, going)
+            }
+            Node::Link { target: points_to } => Prepared::link(points_to, target, unique, going),
             Node::Folder | Node::Gone => return Ok(None),
         };
         prepared.map(Some).map_err(Error::io(path))
@@ -291,7 +303,7 @@ impl Store {
         if candidates.is_empty() {
             return;
         }
-        let used: std::collections::HashSet<&str> = self
+        let used: HashSet<&str> = self
             .log
             .values()
             .filter_map(|logged| match &logged.now {
