@@ -136,6 +136,7 @@ impl Context {
     pub fn workshop(&self, stack: &Stack) -> Result<Platform, Failure> {
         let options = PlatformOptions {
             stack: stack.clone(),
+            root: self.loaded()?.root.clone(),
             state: self.loaded()?.state(),
             http_port: 0,
             https_port: 0,

@@ -355,6 +355,9 @@ mod tests {
             {"hosts": ["apps/shop.example.org", "*.example.org", "*"], "tls": {"credentialName": "cert"}},
             {"hosts": ["other.example.org"], "tls": {"credentialName": "other"}},
         ]}});
-        assert_eq!(served_hosts(&gateway, "cert"), ["shop.example.org", "*.example.org"]);
+        assert_eq!(
+            served_hosts(&gateway, "cert"),
+            ["shop.example.org", "*.example.org"]
+        );
     }
 }

@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Environment;
-use crate::render::object::PROMOTED_COMPONENT;
 use crate::profile::profile::Override;
+use crate::render::object::PROMOTED_COMPONENT;
 
 /// What explains a difference, beside the kind of thing that differs.
 #[derive(Debug, Clone, Default)]
