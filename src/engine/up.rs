@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use super::actions::Run;
+use super::checked::VerifyReport;
 use super::develop::{self, Develop};
 use super::execute::carry_out;
 use super::gateway_tls;
@@ -21,7 +22,6 @@ use super::seed::seed;
 use super::status::{StatusReport, status};
 use super::tokens::{self, TokenKey};
 use super::turn::{self, urls};
-use super::checked::VerifyReport;
 use super::verify::{verify, verify_now};
 use crate::cluster::merge_into_user_file;
 use crate::failure::{Failure, Family, Plain};
