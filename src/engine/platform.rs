@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::place::Place;
-use crate::cluster::{Kind, Owner, cluster_target};
+use crate::cluster::{Kind, Owner, cluster_target, own_root};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, Target};
 use crate::plan::ClusterState;
@@ -127,6 +127,7 @@ impl Platform {
         Owner {
             workspace: self.stack().workspace.clone(),
             profile: self.stack().profile.clone(),
+            root: own_root(&self.options.state),
         }
     }
 
