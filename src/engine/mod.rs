@@ -16,6 +16,7 @@ mod images;
 mod ingress;
 mod journal;
 mod load;
+mod look;
 mod matrix;
 mod mesh;
 mod observe;
