@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use indexmap::IndexMap;
-use serde::Serialize;
 use serde_json::Value;
+
+use super::checked::{CheckResult, VerifyReport};
 
 use super::door::{self, Door, GATEWAY_PORT};
 use super::ingress::{self, Answer, ask, poll};
@@ -22,58 +23,7 @@ use crate::promote::harden::{PART_OF, PLATFORM};
 use crate::promote::{Environment, Target, Tree, tree};
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Setting};
-use crate::report::{Reporter, Step};
-
-/// The result of all checks.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct VerifyReport {
-    /// Whether every check passed.
-    pub ok: bool,
-    /// One entry a check.
-    pub checks: Vec<CheckResult>,
-}
-
-/// The result of one check.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckResult {
-    /// `object`, `workload`, `ingress` or `dependencies`.
-    pub group: &'static str,
-    /// What was checked.
-    pub name: String,
-    /// Whether it passed.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-}
-
-impl VerifyReport {
-    fn told(checks: Vec<CheckResult>, step: Step) -> Self {
-        let failed = checks.iter().filter(|check| !check.ok).count();
-        let all = checks.len();
-        if failed == 0 {
-            step.done(format!("{all} checks passed"));
-        } else {
-            step.finish(
-                crate::report::Outcome::Failed,
-                format!("{failed} of {all} checks failed"),
-            );
-        }
-        Self {
-            ok: failed == 0,
-            checks,
-        }
-    }
-
-    /// What failed, one line each.
-    pub fn failures(&self) -> Vec<String> {
-        let failed = self.checks.iter().filter(|check| !check.ok);
-        failed
-            .map(|check| format!("{} {}: {}", check.group, check.name, check.detail))
-            .collect()
-    }
-}
+use crate::report::Reporter;
 
 /// A deployment that is asked.
 #[derive(Clone, Copy)]
@@ -82,23 +32,6 @@ struct Asked<'a> {
     cluster: &'a Cluster,
     reporter: &'a Reporter,
     within: Duration,
-}
-
-impl CheckResult {
-    /// Of an HTTP answer, which is to be 200.
-    pub(super) fn of(group: &'static str, name: String, answer: &Answer) -> Self {
-        let detail = match answer.status {
-            Some(200) => "200".to_owned(),
-            Some(status) => format!("{status}: {}", answer.body.trim()),
-            None => answer.body.clone(),
-        };
-        Self {
-            group,
-            name,
-            ok: answer.status == Some(200),
-            detail,
-        }
-    }
 }
 
 /// How long one answer may take.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::equal::{is_empty, same};
+
 use super::reasons::Reasons;
 use super::tree::id;
-use crate::catalog::{Bytes, MilliCpu};
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -389,34 +390,6 @@ fn named(list: &[Value]) -> bool {
 
 fn entry(path: &str, item: &Value) -> String {
     format!("{path}[{}]", item["name"].as_str().unwrap_or_default())
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_empty),
-        _ => false,
-    }
-}
-
-/// Equal, or two spellings of one quantity or number.
-fn same(before: &Value, after: &Value) -> bool {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
-    if before == after {
-        return true;
-    }
-    let (Some(before), Some(after)) = (text(before), text(after)) else {
-        return is_empty(before) && is_empty(after);
-    };
-    let cpu = MilliCpu::parse(&before).ok().zip(MilliCpu::parse(&after).ok());
-    let bytes = Bytes::parse(&before).ok().zip(Bytes::parse(&after).ok());
-    before == after || cpu.is_some_and(|(a, b)| a == b) || bytes.is_some_and(|(a, b)| a == b)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod base;
 pub mod check;
 pub mod diff;
 pub mod environment;
+mod equal;
 pub mod harden;
 pub mod images;
 mod readme;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::verify::{VerifyReport, verify_promoted};
+use super::super::checked::VerifyReport;
+use super::super::verify::verify_promoted;
 use super::compare::there;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
