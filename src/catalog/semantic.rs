@@ -61,6 +61,10 @@ pub fn help(name: &str, known: &[String]) -> String {
     )
 }
 
+/// What vadev itself calls parts of the platform that are no service: as a service's name, its objects and steps would be
+/// taken for theirs.
+const RESERVED: [&str; 4] = ["cluster", "mesh", "metrics-server", "namespaces"];
+
 /// The checks of one service, wherever in a document it stands.
 pub fn check_service<T>(
     document: &Document<'_, T>,
@@ -70,6 +74,13 @@ pub fn check_service<T>(
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     let at = |steps: &[Step<'static>]| [base, steps].concat();
+    if RESERVED.contains(&service.name.as_str()) {
+        let message = format!(
+            "`{}` is vadev's own name for a part of the platform",
+            service.name
+        );
+        problems.push(document.problem(&at(&[Key("name")]), message, None));
+    }
     for (index, callee) in service.calls.iter().enumerate() {
         let path = at(&[Key("calls"), Item(index)]);
         if *callee == service.name {

@@ -18,9 +18,10 @@ pub enum Answers {
 }
 
 impl Answers {
-    /// From `--yes` and what stdin is.
-    pub fn decide(yes: bool, stdin: &impl IsTerminal) -> Self {
-        match (yes, stdin.is_terminal()) {
+    /// From `--yes`, what stdin is and what stderr is: a question that nobody sees would be waited for until somebody
+    /// gives up.
+    pub fn decide(yes: bool, stdin: &impl IsTerminal, stderr: &impl IsTerminal) -> Self {
+        match (yes, stdin.is_terminal() && stderr.is_terminal()) {
             (true, _) => Self::Yes,
             (false, true) => Self::Person,
             (false, false) => Self::Nobody,
@@ -113,8 +114,8 @@ mod tests {
     #[test]
     fn without_a_terminal_nobody_is_asked() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(Answers::decide(false, &file), Answers::Nobody);
-        assert_eq!(Answers::decide(true, &file), Answers::Yes);
+        assert_eq!(Answers::decide(false, &file, &file), Answers::Nobody);
+        assert_eq!(Answers::decide(true, &file, &file), Answers::Yes);
         assert_eq!(nobody("Delete it?").family(), Family::Refused);
     }
 }

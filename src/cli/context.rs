@@ -27,7 +27,7 @@ struct Inner {
 impl Context {
     /// For these global flags, this process's streams and environment.
     pub fn new(globals: Globals) -> Self {
-        let answers = Answers::decide(globals.yes, &io::stdin());
+        let answers = Answers::decide(globals.yes, &io::stdin(), &io::stderr());
         Self(Arc::new(Inner {
             globals,
             no_color: std::env::var("NO_COLOR").ok(),

@@ -10,12 +10,13 @@ use super::ports::{Ports, Shape};
 use super::selecting::Selecting;
 use super::{Context, Run, status, timeout, verify};
 use crate::engine::develop::Develop;
-use crate::engine::{self, Existing, Goal, Platform, UpOptions, UpReport};
+use crate::engine::{self, ClusterPorts, Existing, Goal, Platform, UpOptions, UpReport};
 use crate::failure::{Failure, Family, Plain};
+use crate::plan::ClusterState;
 use crate::profile::{Capacity, Selection, resolve};
 use crate::report::{Palette, text};
 use crate::supply::engine::{EngineOptions, ensure};
-use crate::supply::{doctor, machine};
+use crate::supply::machine;
 
 /// Bring the platform up: container engine, tools, images, cluster, Istio, infrastructure, services; and verify it
 ///
@@ -213,7 +214,8 @@ impl Up {
         .remember(state)
     }
 
-    /// The ports are fixed when the cluster is made; before that, whoever holds one is named.
+    /// The ports are fixed when the cluster is made; before that, and before a stopped one takes them again, whoever holds one
+    /// is named. What was remembered of a cluster that is to be made binds nobody.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
         let state = &platform.options.state;
         let shape = Shape {
@@ -222,28 +224,16 @@ impl Up {
             nodes: platform.options.nodes,
             profile: Some(platform.stack().profile.clone()),
         };
-        if platform.cluster_exists().await? {
-            if let Some(kept) = Shape::remembered(state)? {
-                shape.must_be(&kept, &platform.cluster_name())?;
-            }
+        let there = platform.state().await?;
+        if matches!(there, ClusterState::Missing | ClusterState::Broken(_)) {
+            engine::free_ports(platform, ClusterPorts::Free).await?;
             return shape.remember(state);
         }
-        for (port, flag) in [
-            (shape.http_port, "--http-port"),
-            (shape.https_port, "--https-port"),
-        ] {
-            let holder = match doctor::port_holder(port, &[]) {
-                doctor::Holder::Free => continue,
-                doctor::Holder::Process(name) => format!("is held by {name}"),
-                doctor::Holder::Container(one) => format!("is held by the container {}", one.container),
-                doctor::Holder::Forbidden => "may not be opened by this user".to_owned(),
-            };
-            let message = format!("port {port} on 127.0.0.1 {holder}");
-            let hint = format!(
-                "choose another one: vadev up {flag} {}",
-                port.saturating_add(1000)
-            );
-            return Err(Plain::new(Family::Environment, message).with_hint(hint).into());
+        if let Some(kept) = Shape::remembered(state)? {
+            shape.must_be(&kept, &platform.cluster_name())?;
+        }
+        if there == ClusterState::Stopped {
+            engine::free_ports(platform, ClusterPorts::Fixed).await?;
         }
         shape.remember(state)
     }

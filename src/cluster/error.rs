@@ -37,6 +37,14 @@ pub enum ClusterError {
         /// What is known about its maker.
         by: Option<String>,
     },
+    /// The cluster is that of another checkout with the same name.
+    #[error("the kind cluster {name} is that of the workspace in {}", root.display())]
+    Elsewhere {
+        /// kind's name for it.
+        name: String,
+        /// The other workspace's folder.
+        root: PathBuf,
+    },
     /// A cluster was expected and there is none.
     #[error("there is no kind cluster named {name}")]
     Missing {
@@ -98,10 +106,17 @@ pub enum ClusterError {
 impl Diagnose for ClusterError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Docker { .. } => Some("vadev doctor checks the Docker engine".to_owned()),
+            Self::Docker { source, .. } => {
+                let ports = port_hint(&source.to_string());
+                ports.or_else(|| Some("vadev doctor checks the Docker engine".to_owned()))
+            }
             Self::Tool { source, .. } => tool_hint(source).or_else(|| source.hint()),
             Self::Foreign { name, .. } => Some(format!(
                 "choose another name for vadev's cluster in vadev.yaml, or use that one with --context kind-{name}"
+            )),
+            Self::Elsewhere { root, .. } => Some(format!(
+                "give this workspace another `name:` in vadev.yaml, or take that one down: vadev down in {}",
+                root.display()
             )),
             Self::NoContext {
                 nearest: Some(nearest),
@@ -126,7 +141,7 @@ impl Diagnose for ClusterError {
 
     fn family(&self) -> Family {
         match self {
-            Self::Foreign { .. } => Family::Refused,
+            Self::Foreign { .. } | Self::Elsewhere { .. } => Family::Refused,
             Self::NoContext { .. } => Family::Usage,
             Self::Missing { .. } | Self::Tool { .. } => Family::Cluster,
             Self::NotUp { .. } | Self::Locked { .. } => Family::Timeout,
@@ -145,11 +160,20 @@ impl Diagnose for ClusterError {
     }
 }
 
+/// Docker's words for a port that somebody else has.
+fn port_hint(text: &str) -> Option<String> {
+    let taken = text.contains("port is already allocated") || text.contains("address already in use");
+    taken.then(|| {
+        "a port of the ingress is taken: vadev doctor names its holder, --http-port and --https-port choose others"
+            .to_owned()
+    })
+}
+
 /// kind's well-known failures, told by what it printed.
 fn tool_hint(error: &ProcessError) -> Option<String> {
     let text = error.details().join("\n");
-    if text.contains("port is already allocated") || text.contains("address already in use") {
-        return Some("a port of the ingress is taken: vadev doctor names its holder, --http-port and --https-port choose others".to_owned());
+    if let Some(hint) = port_hint(&text) {
+        return Some(hint);
     }
     if text.contains("unable to apply caps") {
         return Some(

@@ -14,7 +14,7 @@ use crate::supply::process::Command;
 use super::error::ClusterError;
 use super::nodes::{self, Node, NodeState, all_nodes, bring_back, containerd_up};
 use super::orphan;
-use super::owner::{Owner, claim, from_data};
+use super::owner::{Owner, claim, from_data, own_root};
 use super::state::{
     self, Condition, Record, by_nodes, condition, control_plane, forget, record_path, write_atomically,
 };
@@ -86,13 +86,19 @@ impl Kind {
     }
 
     /// What is there. A running cluster that this machine's vadev does not remember is asked for its mark; one that
-    /// can't be asked counts as foreign. The kubeconfig of a finished cluster is made again where it is missing.
+    /// can't be asked counts as foreign, and one of another checkout is refused. The kubeconfig of a finished cluster is made again where it is missing.
     pub async fn condition(&self, name: &str) -> Result<Condition, ClusterError> {
         let nodes = self.nodes(name).await?;
         let found = match condition(&nodes, self.record(name)?.as_ref()) {
             Some(found) => found,
             None => match self.marked_owner(&nodes).await {
                 Some(owner) => {
+                    if let Some(root) = owner.elsewhere(own_root(&self.folder).as_deref()) {
+                        return Err(ClusterError::Elsewhere {
+                            name: name.to_owned(),
+                            root: root.to_owned(),
+                        });
+                    }
                     let record = Record {
                         owner,
                         complete: true,

@@ -12,6 +12,7 @@ use super::error::ClusterError;
 use super::state::write_atomically;
 use crate::catalog::problem::nearest;
 use crate::k8s::Target;
+use crate::supply::doctor::lock_is_stale;
 
 /// The three lists of a kubeconfig.
 const LISTS: [&str; 3] = ["clusters", "users", "contexts"];
@@ -190,6 +191,18 @@ impl Lock {
                         source: error,
                     });
                 }
+                // kubectl and kind hold it for milliseconds. One that vanishes meanwhile is as good.
+                Err(_) if lock_is_stale(&lock) => {
+                    if let Err(source) = std::fs::remove_file(&lock)
+                        && source.kind() != std::io::ErrorKind::NotFound
+                    {
+                        return Err(ClusterError::File {
+                            action: "remove the stale lock",
+                            path: lock,
+                            source,
+                        });
+                    }
+                }
                 Err(_) if Instant::now() > end => {
                     return Err(ClusterError::Locked {
                         path: lock,
@@ -247,6 +260,18 @@ mod tests {
         let left: Value = serde_saphyr::from_str(&std::fs::read_to_string(&user).unwrap()).unwrap();
         assert_eq!(left["contexts"], json!([]));
         assert!(!folder.path().join("sub/config.lock").exists());
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_a_killed_program_left_is_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, user) = (folder.path().join("own"), folder.path().join("config"));
+        std::fs::write(&mine, own().to_string()).unwrap();
+        let lock = std::fs::File::create(folder.path().join("config.lock")).unwrap();
+        lock.set_modified(std::time::SystemTime::now() - Duration::from_mins(2))
+            .unwrap();
+        merge_into_user_file(&mine, &user, false).await.unwrap();
+        assert!(user.is_file() && !folder.path().join("config.lock").exists());
     }
 
     #[test]

@@ -22,5 +22,5 @@ pub use kubeconfig::{
 };
 pub use manifest::digest as mesh_digest;
 pub use nodes::{Node, NodeState};
-pub use owner::{Owner, claim, owner_of};
+pub use owner::{Owner, claim, own_root, owner_of};
 pub use state::{Condition, Record};

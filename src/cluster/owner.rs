@@ -1,5 +1,6 @@
 //! Whose a cluster is: a `ConfigMap` in kube-public that says which workspace's vadev made it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,6 +14,24 @@ pub struct Owner {
     pub workspace: String,
     /// The profile it was made for.
     pub profile: String,
+    /// The workspace's folder; unknown of clusters that an older vadev made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+}
+
+impl Owner {
+    /// The folder of another workspace that still claims the cluster. A folder that is gone, or no workspace any more, was
+    /// moved or deleted, and then whoever has the name takes over.
+    pub(super) fn elsewhere(&self, here: Option<&Path>) -> Option<&Path> {
+        let root = self.root.as_deref().filter(|root| Some(*root) != here)?;
+        let claims = root.join("vadev.yaml").is_file() || root.join(".vadev").is_dir();
+        claims.then_some(root)
+    }
+}
+
+/// The folder of the workspace whose state folder this is, without links.
+pub fn own_root(state: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(state.parent()?).ok()
 }
 
 const NAMESPACE: &str = "kube-public";
@@ -20,7 +39,7 @@ const NAME: &str = "vadev";
 
 /// Marks the cluster as vadev's own.
 pub async fn claim(cluster: &Cluster, owner: &Owner) -> Result<(), K8sError> {
-    let mark = json!({
+    let mut mark = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
@@ -30,6 +49,9 @@ pub async fn claim(cluster: &Cluster, owner: &Owner) -> Result<(), K8sError> {
         },
         "data": {"workspace": owner.workspace, "profile": owner.profile, "made-by": "vadev"},
     });
+    if let Some(root) = owner.root.as_deref().and_then(Path::to_str) {
+        mark["data"]["root"] = json!(root);
+    }
     apply_one(cluster, &mark, ApplyOptions::default())
         .await
         .map(|_| ())
@@ -56,5 +78,25 @@ pub(super) fn from_data(data: &serde_json::Value) -> Option<Owner> {
     Some(Owner {
         workspace: text("workspace")?,
         profile: text("profile")?,
+        root: text("root").map(PathBuf::from),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkout_that_is_still_there_keeps_its_cluster() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let here = own_root(&second.path().join(".vadev")).unwrap();
+        let data = json!({"workspace": "w", "profile": "dev", "root": first.path()});
+        let owner = from_data(&data).unwrap();
+        assert_eq!(owner.elsewhere(Some(&here)), None, "no workspace any more");
+        std::fs::write(first.path().join("vadev.yaml"), "").unwrap();
+        assert_eq!(owner.elsewhere(Some(&here)), Some(first.path()));
+        assert_eq!(owner.elsewhere(Some(first.path())), None);
+        let old = from_data(&json!({"workspace": "w", "profile": "dev"})).unwrap();
+        assert_eq!((old.root.as_ref(), old.elsewhere(Some(&here))), (None, None));
+    }
 }

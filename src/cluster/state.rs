@@ -153,6 +153,7 @@ mod tests {
         let owner = Owner {
             workspace: "w".to_owned(),
             profile: "dev".to_owned(),
+            root: None,
         };
         Record {
             owner,

@@ -169,7 +169,7 @@ impl Run<'_> {
     /// While the cluster is made: its API server answers.
     async fn api_up(&self, step: &Step) -> Result<String, Failure> {
         step.progress("waiting for its address");
-        let kind = self.platform.kind().await?;
+        let kind = self.platform.kind_program(step).await?;
         let name = self.platform.cluster_name();
         self.unless_creation_fails(kind.early_kubeconfig(&name, self.timeout))
             .await?;
@@ -192,10 +192,7 @@ impl Run<'_> {
     }
 
     async fn start(&self, step: &Step) -> Result<String, Failure> {
-        let kind = self.platform.kind().await?;
-        let cluster = kind
-            .start(&self.platform.cluster_name(), self.timeout, step)
-            .await?;
+        let cluster = self.platform.start(self.timeout, step).await?;
         Ok(format!("{} answers", cluster.server()))
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::platform::Platform;
 use crate::cluster::{Mesh, in_user_file, remove_from_user_file};
-use crate::failure::{Failure, Family, Plain};
+use crate::failure::{Diagnose, Failure, Family, Plain};
 use crate::k8s::{self, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::render::ObjectId;
@@ -52,11 +52,13 @@ pub struct DownReport {
 /// How long stopping pods may take in all.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Looks what a `down` would remove. Touches nothing.
+/// Looks what a `down` would remove. Removes nothing; where objects are to be removed from a cluster that is stopped or
+/// paused, it is started, because nothing else can tell which there are.
 pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent, Failure> {
     let name = platform.cluster_name();
     refuse_under_compose(platform, options).await?;
-    let there = state(platform).await? != ClusterState::Missing;
+    let state = platform.state().await?;
+    let there = state != ClusterState::Missing;
     let mut goes = Vec::new();
     let mut stays = vec!["the cache of tools and images (vadev supply prune)".to_owned()];
     match options {
@@ -65,8 +67,9 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
                 goes.push(format!(
                     "the kind cluster {name} with everything in it, its data included"
                 ));
+                // A file that can't be read is no reason to keep the cluster; removing says what is wrong with it.
                 if let Some(user) = &platform.options.kubeconfig
-                    && in_user_file(user, &format!("kind-{name}"))?
+                    && in_user_file(user, &format!("kind-{name}")).unwrap_or(true)
                 {
                     goes.push(format!("its context kind-{name} in {}", user.display()));
                 }
@@ -103,6 +106,7 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
                 if matches!(options, DownOptions::All | DownOptions::Purge) {
                     goes.push("the volumes of the databases with all their data".to_owned());
                 }
+                awake(platform, &state).await?;
                 let objects = objects(platform, options).await?;
                 goes.extend(strangers(platform, &objects).await?);
                 goes.extend(objects.iter().map(ToString::to_string));
@@ -116,7 +120,7 @@ pub async fn extent(platform: &Platform, options: DownOptions) -> Result<Extent,
 pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownReport, Failure> {
     let name = platform.cluster_name();
     refuse_under_compose(platform, options).await?;
-    let state = state(platform).await?;
+    let state = platform.state().await?;
     let mut removed = Vec::new();
     match options {
         DownOptions::Cluster | DownOptions::Purge if own(platform) => {
@@ -125,10 +129,15 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
                     .reporter
                     .step("down", format!("Delete the cluster {name}"), None);
                 platform.kind_program(&step).await?.delete(&name, &step).await?;
-                if let Some(user) = &platform.options.kubeconfig {
-                    remove_from_user_file(user, &format!("kind-{name}")).await?;
-                }
                 step.done("gone");
+                if let Some(user) = &platform.options.kubeconfig
+                    && let Err(error) = remove_from_user_file(user, &format!("kind-{name}")).await
+                {
+                    let hint = error.hint();
+                    platform
+                        .reporter
+                        .warn(format!("the context kind-{name} stays: {error}"), hint);
+                }
                 removed.push(format!("cluster {name}"));
             }
             if options == DownOptions::Purge && platform.options.state.exists() {
@@ -146,15 +155,7 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
             if state == ClusterState::Missing {
                 return Ok(DownReport { removed });
             }
-            if state != ClusterState::Running {
-                let step = platform.reporter.step(
-                    "cluster",
-                    "Start the cluster",
-                    Some("its objects are to be removed".to_owned()),
-                );
-                platform.kind().await?.start(&name, PATIENCE, &step).await?;
-                step.done("the API server answers");
-            }
+            awake(platform, &state).await?;
             let cluster = platform.connect(PATIENCE).await?;
             let objects = objects(platform, options).await?;
             cluster.recheck().await?;
@@ -234,13 +235,25 @@ fn own(platform: &Platform) -> bool {
     platform.options.place.existing().is_none()
 }
 
-/// The cluster's state; a foreign one is refused here, before anything is even counted.
-async fn state(platform: &Platform) -> Result<ClusterState, Failure> {
-    if platform.options.place.existing().is_some() {
-        return Ok(ClusterState::Running);
-    }
-    let name = platform.cluster_name();
-    super::observe::state(&name, platform.kind().await?.condition(&name).await?)
+/// Brings a cluster that does not run back, so that its objects can be told and removed.
+async fn awake(platform: &Platform, state: &ClusterState) -> Result<(), Failure> {
+    let (title, cause) = match state {
+        ClusterState::Running | ClusterState::Missing => return Ok(()),
+        ClusterState::Stopped => ("Start the cluster", "stopped"),
+        ClusterState::Paused => ("Resume the cluster", "paused"),
+        ClusterState::Broken(_) => {
+            let message = format!(
+                "the cluster {} was never finished: nothing can be removed from it",
+                platform.cluster_name()
+            );
+            return Err(Plain::new(Family::Cluster, message)
+                .with_hint("remove the cluster itself: vadev down")
+                .into());
+        }
+    };
+    let cause = format!("{cause}, and what is in it is to be removed");
+    let step = platform.reporter.step("cluster", title, Some(cause));
+    platform.woken(PATIENCE, step).await.map(drop)
 }
 
 /// vadev's objects that go. A namespace goes only with all that is in it, so it stays where data or others' objects may be.

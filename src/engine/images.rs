@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::{try_join, try_join_all};
 use indexmap::IndexMap;
 
 use super::builds::{self, FromSource};
 use super::platform::Platform;
 use crate::failure::{Failure, Family, Plain};
 use crate::plan::steps::{CLUSTER, MESH};
-use crate::profile::stack::LeftOut;
+use crate::profile::stack::{LeftOut, SizedService};
 use crate::render::compose::{self, Helpers};
 use crate::render::metrics;
 use crate::render::operator::IstioImages;
@@ -26,7 +27,7 @@ pub struct Images {
     pub to_supply: BTreeMap<String, String>,
     /// The request behind each reference.
     pub requests: BTreeMap<String, ImageRequest>,
-    /// The node image.
+    /// The node image; empty where the cluster is not vadev's own.
     pub node: String,
     /// Istio's images, where there is a mesh.
     pub istio: Option<IstioImages>,
@@ -44,23 +45,49 @@ const ISTIO_VERSION: &str = "1.31.0";
 /// The recipe of the stand-in service.
 const AGENT: &str = "agent";
 
-/// Asks the supply for every image of the stack. Nothing is pulled or built.
+/// The recipe of the kind node.
+const NODE: &str = "node";
+
+/// Asks the supply for every image of the stack, all at once: each may wait for a registry. Nothing is pulled or built.
 pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
     let mut images = Images::default();
+    let (base, components) = try_join(base(platform), components(platform)).await?;
+    images.take_in(base);
+    images.take_in(components);
+    Ok(images)
+}
+
+/// The images below the components: nodes, Istio, metrics.
+async fn base(platform: &Platform) -> Result<Images, Failure> {
+    let mut images = Images::default();
     let stack = platform.stack();
-    let node = request("kind-node", None, Some("node"));
-    let resolved = must_have(platform, &node).await?;
-    images.node.clone_from(&resolved.reference);
-    images.note(CLUSTER, node, resolved);
+    let own = platform.options.place.existing().is_none();
+    if own {
+        // kind releases no list of digests that vadev could pin; the one that was pulled is kept in the cache's index.
+        let version = &platform.supply.book().recipe(NODE)?.version;
+        let node = request(
+            "kind-node",
+            Some(format!("docker.io/kindest/node:{version}")),
+            Some(NODE),
+        );
+        let resolved = must_have(platform, &node).await?;
+        images.node.clone_from(&resolved.reference);
+        images.note(CLUSTER, node, resolved);
+    }
     if stack.mesh.is_some() {
         for image in ["pilot", "proxyv2"] {
             let wanted = istio(image);
-            let resolved = must_have(platform, &wanted).await?;
-            images.istio = split_hub(&resolved);
-            images.note(MESH, wanted, resolved);
+            if platform.options.place.may_install_mesh() {
+                let resolved = must_have(platform, &wanted).await?;
+                images.istio = split_hub(&resolved);
+                images.note(MESH, wanted, resolved);
+            } else if let Some(resolved) = platform.supply.resolve(&wanted).await? {
+                // Another's Istio brings its own images; what is here only tells which build its proxies are likely to be.
+                images.istio = split_hub(&resolved);
+            }
         }
     }
-    if stack.metrics && platform.options.place.existing().is_none() {
+    if stack.metrics && own {
         let wanted = request(
             metrics::NAME,
             Some(metrics::OFFICIAL.to_owned()),
@@ -76,7 +103,6 @@ pub async fn resolve(platform: &Platform) -> Result<Images, Failure> {
         );
         images.note(metrics::NAME, wanted, resolved);
     }
-    components(platform, &mut images).await?;
     Ok(images)
 }
 
@@ -94,15 +120,17 @@ pub async fn resolve_without_cluster(platform: &Platform) -> Result<(Images, Hel
         agent: helper(compose::PREPARE, request(AGENT, None, Some(AGENT))).await?,
         envoy: helper(compose::GATEWAY, istio("proxyv2")).await?,
     };
-    components(platform, &mut images).await?;
+    images.take_in(components(platform).await?);
     Ok((images, helpers))
 }
 
 /// The images of systems and services.
-async fn components(platform: &Platform, images: &mut Images) -> Result<(), Failure> {
+async fn components(platform: &Platform) -> Result<Images, Failure> {
+    let mut images = Images::default();
     let stack = platform.stack();
-    for system in &stack.infrastructure {
-        for workload in &system.infrastructure.workloads {
+    let workloads = stack.infrastructure.iter().flat_map(|system| {
+        let workloads = system.infrastructure.workloads.iter();
+        workloads.map(move |workload| async move {
             let name = &workload.name;
             let official = system
                 .images
@@ -110,70 +138,86 @@ async fn components(platform: &Platform, images: &mut Images) -> Result<(), Fail
                 .unwrap_or(&workload.image.official)
                 .clone();
             let wanted = request(name, Some(official), workload.image.recipe.as_deref());
-            let Some(resolved) = platform.supply.resolve(&wanted).await? else {
-                let reason =
-                    "its image comes from a container registry only, and none can be reached".to_owned();
-                images.left_out.push(LeftOut {
-                    name: name.clone(),
-                    reason,
-                });
-                continue;
-            };
-            let origin = origin(resolved.source);
-            images.deployed.insert(
-                name.clone(),
-                DeployedImage {
-                    reference: resolved.reference.clone(),
-                    origin,
-                },
-            );
-            images.note(&system.infrastructure.name, wanted, resolved);
-        }
-    }
-    for sized in &stack.services {
-        let service = &sized.service;
-        if let Some(source) = builds::prepare(platform, sized).await? {
-            // Another's cluster pulls from a registry, under a name that ends in the image's ID: it is built before that.
-            if platform.options.place.existing().is_some()
-                && let Some(cause) = builds::to_build(platform, &source).await?
-            {
-                images.to_supply.insert(source.moving.clone(), cause);
-            }
-            let deployed = DeployedImage {
-                reference: source.moving.clone(),
-                origin: Origin::Built,
-            };
-            images.deployed.insert(service.name.clone(), deployed);
-            images
-                .by_component
-                .insert(service.name.clone(), vec![source.moving.clone()]);
-            images.sources.insert(source.moving.clone(), source);
+            let resolved = platform.supply.resolve(&wanted).await?;
+            Ok::<_, Failure>((&system.infrastructure.name, name, wanted, resolved))
+        })
+    });
+    let services = stack.services.iter().map(|sized| service(platform, sized));
+    let (workloads, services) = try_join(try_join_all(workloads), try_join_all(services)).await?;
+    for (system, name, wanted, resolved) in workloads {
+        let Some(resolved) = resolved else {
+            let reason = "its image comes from a container registry only, and none can be reached".to_owned();
+            images.left_out.push(LeftOut {
+                name: name.clone(),
+                reason,
+            });
             continue;
-        }
-        let catalog = || format!("{}:{}", service.image.repository, service.image.version);
-        let real = request(
-            &service.name,
-            Some(sized.image.clone().unwrap_or_else(catalog)),
-            None,
-        );
-        let (wanted, resolved, origin) = if let Some(resolved) = platform.supply.resolve(&real).await? {
-            let origin = origin(resolved.source);
-            (real, resolved, origin)
-        } else {
-            let agent = request(AGENT, None, Some(AGENT));
-            let resolved = must_have(platform, &agent).await?;
-            (agent, resolved, Origin::StandIn)
         };
+        let origin = origin(resolved.source);
         images.deployed.insert(
-            service.name.clone(),
+            name.clone(),
             DeployedImage {
                 reference: resolved.reference.clone(),
                 origin,
             },
         );
-        images.note(&service.name, wanted, resolved);
+        images.note(system, wanted, resolved);
     }
-    Ok(())
+    for (sized, found) in stack.services.iter().zip(services) {
+        let name = &sized.service.name;
+        let (reference, origin) = match &found {
+            OfService::Built(source, _) => (source.moving.clone(), Origin::Built),
+            OfService::Had(_, resolved, origin) => (resolved.reference.clone(), *origin),
+        };
+        let deployed = DeployedImage { reference, origin };
+        match found {
+            OfService::Built(source, cause) => {
+                if let Some(cause) = cause {
+                    images.to_supply.insert(source.moving.clone(), cause);
+                }
+                images
+                    .by_component
+                    .insert(name.clone(), vec![source.moving.clone()]);
+                images.sources.insert(source.moving.clone(), *source);
+            }
+            OfService::Had(wanted, resolved, _) => images.note(name, wanted, resolved),
+        }
+        images.deployed.insert(name.clone(), deployed);
+    }
+    Ok(images)
+}
+
+/// What a service runs.
+enum OfService {
+    /// What is built from the workspace's source, and why it has to be built before anything else.
+    Built(Box<FromSource>, Option<String>),
+    /// An image of its own, or the stand-in's.
+    Had(ImageRequest, Resolved, Origin),
+}
+
+async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService, Failure> {
+    let service = &sized.service;
+    if let Some(source) = builds::prepare(platform, sized).await? {
+        // Another's cluster pulls from a registry, under a name that ends in the image's ID: it is built before that.
+        let cause = match platform.options.place.existing() {
+            Some(_) => builds::to_build(platform, &source).await?,
+            None => None,
+        };
+        return Ok(OfService::Built(Box::new(source), cause));
+    }
+    let catalog = || format!("{}:{}", service.image.repository, service.image.version);
+    let real = request(
+        &service.name,
+        Some(sized.image.clone().unwrap_or_else(catalog)),
+        None,
+    );
+    if let Some(resolved) = platform.supply.resolve(&real).await? {
+        let origin = origin(resolved.source);
+        return Ok(OfService::Had(real, resolved, origin));
+    }
+    let agent = request(AGENT, None, Some(AGENT));
+    let resolved = must_have(platform, &agent).await?;
+    Ok(OfService::Had(agent, resolved, Origin::StandIn))
 }
 
 /// Has the images of these services in the engine that are not there yet; whether there was anything to do.
@@ -231,6 +275,21 @@ impl Images {
     /// Where the proxies come from; `None` where there is no mesh.
     pub fn proxies(&self) -> Option<Origin> {
         self.istio.as_ref().map(|istio| istio.origin)
+    }
+
+    /// Adds what another look found; the two have no component in common.
+    fn take_in(&mut self, other: Self) {
+        self.deployed.extend(other.deployed);
+        self.by_component.extend(other.by_component);
+        self.to_supply.extend(other.to_supply);
+        self.requests.extend(other.requests);
+        self.push.extend(other.push);
+        self.sources.extend(other.sources);
+        self.left_out.extend(other.left_out);
+        self.istio = self.istio.take().or(other.istio);
+        if self.node.is_empty() {
+            self.node = other.node;
+        }
     }
 
     fn note(&mut self, component: &str, wanted: ImageRequest, resolved: Resolved) {

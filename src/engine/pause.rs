@@ -29,7 +29,7 @@ pub struct PauseReport {
 pub async fn pause(platform: &Platform) -> Result<PauseReport, Failure> {
     platform.own_only("pausing")?;
     let begun = std::time::Instant::now();
-    let changed = match state(platform).await? {
+    let changed = match platform.state().await? {
         ClusterState::Paused => false,
         ClusterState::Running => {
             let kind = platform.kind().await?;
@@ -57,28 +57,16 @@ pub async fn pause(platform: &Platform) -> Result<PauseReport, Failure> {
 pub async fn resume(platform: &Platform, within: Duration) -> Result<PauseReport, Failure> {
     platform.own_only("resuming")?;
     let begun = std::time::Instant::now();
-    let changed = match state(platform).await? {
+    let changed = match platform.state().await? {
         ClusterState::Running => false,
         ClusterState::Paused | ClusterState::Stopped => {
             let step = platform.reporter.step("cluster", "Resume the cluster", None);
-            let kind = platform.kind().await?;
-            match kind.start(&platform.cluster_name(), within, &step).await {
-                Ok(_) => step.done("the API server answers"),
-                Err(error) => {
-                    step.failed(&error);
-                    return Err(error.into());
-                }
-            };
+            platform.woken(within, step).await?;
             true
         }
         ClusterState::Missing | ClusterState::Broken(_) => return Err(none(platform)),
     };
     Ok(report(platform, false, changed, begun))
-}
-
-async fn state(platform: &Platform) -> Result<ClusterState, Failure> {
-    let name = platform.cluster_name();
-    super::observe::state(&name, platform.kind().await?.condition(&name).await?)
 }
 
 fn none(platform: &Platform) -> Failure {

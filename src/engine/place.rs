@@ -31,4 +31,9 @@ impl Place {
             Self::Existing(existing) => Some(existing),
         }
     }
+
+    /// Whether Istio is vadev's to install here.
+    pub fn may_install_mesh(&self) -> bool {
+        self.existing().is_none_or(|existing| existing.install_istio)
+    }
 }

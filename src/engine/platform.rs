@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::place::Place;
-use crate::cluster::{Kind, Owner, cluster_target};
+use super::ports::ClusterPorts;
+use crate::cluster::{Kind, NodeState, Owner, cluster_target, own_root};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, Target};
 use crate::plan::ClusterState;
 use crate::profile::Stack;
 use crate::render::kind::KindCluster;
-use crate::report::{Reporter, Step};
+use crate::report::{Outcome, Reporter, Step};
 use crate::supply::Supply;
 
 /// What [`Platform::open`] needs to know.
@@ -100,7 +101,7 @@ impl Platform {
     pub async fn kind(&self) -> Result<Kind, Failure> {
         let docker = self.supply.docker().await?.clone();
         Ok(Kind::new(
-            self.supply.cache().bin("kind"),
+            self.supply.program("kind"),
             docker,
             &self.options.state,
         ))
@@ -129,6 +130,7 @@ impl Platform {
         Owner {
             workspace: self.stack().workspace.clone(),
             profile: self.stack().profile.clone(),
+            root: own_root(&self.options.state),
         }
     }
 
@@ -137,9 +139,38 @@ impl Platform {
         Ok(Cluster::connect(&self.target().await?, within).await?)
     }
 
-    /// Whether a cluster of the name is there, in whatever state.
-    pub async fn cluster_exists(&self) -> Result<bool, Failure> {
-        Ok(!self.kind().await?.nodes(&self.cluster_name()).await?.is_empty())
+    /// What is there under the cluster's name. A cluster that is not vadev's own counts as running.
+    ///
+    /// # Errors
+    /// Where vadev, or this workspace's vadev, did not make it.
+    pub async fn state(&self) -> Result<ClusterState, Failure> {
+        if self.options.place.existing().is_some() {
+            return Ok(ClusterState::Running);
+        }
+        let name = self.cluster_name();
+        super::observe::state(&name, self.kind().await?.condition(&name).await?)
+    }
+
+    /// Brings a stopped or paused cluster back, waiting at most `within` for its API server. Whoever took one of its ports
+    /// meanwhile is named.
+    pub async fn start(&self, within: std::time::Duration, step: &Step) -> Result<Cluster, Failure> {
+        let name = self.cluster_name();
+        let kind = self.kind().await?;
+        let stopped = kind
+            .nodes(&name)
+            .await?
+            .iter()
+            .any(|node| node.state == NodeState::Stopped);
+        if stopped {
+            super::ports::free(self, ClusterPorts::Fixed).await?;
+        }
+        // Only then is kind's program called, which may be gone from the cache.
+        let kind = if stopped || !kind.kubeconfig(&name).is_file() {
+            self.kind_program(step).await?
+        } else {
+            kind
+        };
+        Ok(kind.start(&name, within, step).await?)
     }
 
     /// Connects to a cluster that most likely runs, without asking Docker first: that is what makes verbs that look quick.
@@ -157,14 +188,27 @@ impl Platform {
         self.running(within).await
     }
 
+    /// As [`Self::start`], as a step of its own, which this ends.
+    pub async fn woken(&self, within: std::time::Duration, step: Step) -> Result<Cluster, Failure> {
+        match self.start(within, &step).await {
+            Ok(cluster) => {
+                step.done("the API server answers");
+                Ok(cluster)
+            }
+            Err(error) => {
+                step.finish(Outcome::Failed, error.to_string());
+                Err(error)
+            }
+        }
+    }
+
     /// Connects to the cluster; fails with what to do where it does not run.
     pub async fn running(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
         if self.options.place.existing().is_some() {
             return self.connect(within).await;
         }
         let name = self.cluster_name();
-        let state = super::observe::state(&name, self.kind().await?.condition(&name).await?)?;
-        let trouble = match state {
+        let trouble = match self.state().await? {
             ClusterState::Running => return self.connect(within).await,
             ClusterState::Missing => "does not exist",
             ClusterState::Broken(_) => "was never finished",

@@ -12,19 +12,17 @@ use super::execute::carry_out;
 use super::gateway_tls;
 use super::images::{self, Images};
 use super::journal::{Entry, Journal};
+use super::look::{Look, look};
 use super::mesh;
-use super::observe::observe;
-use super::place::Existing;
 use super::platform::Platform;
-use super::remote;
 use super::secrets;
 use super::seed::seed;
 use super::status::{StatusReport, status};
 use super::tokens::{self, TokenKey};
 use super::turn::{self, urls};
 use super::verify::{verify, verify_now};
-use crate::cluster::merge_into_user_file;
-use crate::failure::{Failure, Family, Plain};
+use crate::cluster::{cluster_target, merge_into_user_file};
+use crate::failure::{Diagnose, Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Observed, Plan};
 use crate::profile::stack::LeftOut;
 use crate::render::mesh::IstioApi;
@@ -136,13 +134,6 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             "an earlier run was interrupted in `{step}`; going on from what is there"
         ));
     }
-    let mut images = images::resolve(platform).await?;
-    let prepared = develop::prepare(platform, &mut images, &options.develop).await?;
-    for left in &images.left_out {
-        platform
-            .reporter
-            .note(format!("{} is left out: {}", left.name, left.reason));
-    }
     // Held until the end: two runs would undo each other's half-done steps.
     let _turn = if options.goal == Goal::Planned {
         None
@@ -151,19 +142,20 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
     };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
+    let mut known = None;
+    let mut rounds = 0;
     // A stopped cluster is started first; only then can what it holds be compared. For a registry, images are had first:
     // only then is it known what they are called there.
-    let objects = loop {
-        let supplied_first = match platform.options.place.existing() {
-            Some(existing) => !prepare(platform, existing, &mut images, options.timeout).await?,
-            None => false,
-        };
-        let mesh_digest = if options.skip_istio || !may_install(platform) {
-            None
-        } else {
-            mesh::digest(platform, &images)
-        };
-        let (observed, cluster) = observe(platform, &images).await?;
+    let (objects, images) = loop {
+        rounds += 1;
+        let Look {
+            images,
+            prepared,
+            supplied_first,
+            mesh_digest,
+            observed,
+            cluster,
+        } = look(platform, options, known.take(), rounds).await?;
         refuse_foreign_mesh(platform, &observed.mesh, mesh_digest.as_deref())?;
         let api = mesh::api(platform, cluster.as_ref()).await?;
         let objects = objects(platform, &images, &observed, &prepared, api)?;
@@ -201,18 +193,25 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         };
         steps.extend(execute(platform, &plan, &run).await?);
         if supplied_first {
-            images = images::resolve(platform).await?;
-        } else if !stopped {
-            break objects;
+            known = Some((images::resolve(platform).await?, prepared));
+        } else if stopped {
+            known = Some((images, prepared));
+        } else {
+            break (objects, images);
         }
     };
     let mut report = report(platform, &images, planned, steps, begun);
     let cluster = platform.connect(options.timeout).await?;
-    offer_context(platform, options.use_context).await?;
+    let offered = offer_context(platform, options.use_context).await;
     gateway_tls::serve_elsewhere(platform, &cluster).await?;
     if options.goal == Goal::Verified {
         report.verify = Some(verify(platform, &cluster, &objects, options.timeout).await?);
         seed(platform, &cluster, &objects).await?;
+    }
+    // Only now: the platform is up, whatever is wrong with a file of the user's.
+    match offered {
+        Err(error) if !options.use_context => not_offered(platform, error.as_ref()),
+        offered => offered?,
     }
     report.status = Some(status(platform, &cluster).await?);
     report.seconds = begun.elapsed().as_secs_f64();
@@ -306,37 +305,24 @@ async fn offer_context(platform: &Platform, make_current: bool) -> Result<(), Fa
     Ok(())
 }
 
-/// Whether Istio is vadev's to install here.
-fn may_install(platform: &Platform) -> bool {
-    platform
-        .options
-        .place
-        .existing()
-        .is_none_or(|existing| existing.install_istio)
-}
-
-/// For a cluster that is not vadev's own: gives the images the names they have in the registry. `false` where images have to
-/// be had first.
-async fn prepare(
-    platform: &Platform,
-    existing: &Existing,
-    images: &mut Images,
-    within: Duration,
-) -> Result<bool, Failure> {
-    let cluster = platform.connect(within).await?;
-    let registry = remote::registry(existing, &cluster, images).await?;
-    // Only those that this cluster runs: neither node images nor, as a rule, Istio's.
-    remote::trim(existing, images);
-    if !images.to_supply.is_empty() {
-        return Ok(false);
-    }
-    remote::rename(platform, existing, registry.as_deref(), images).await?;
-    Ok(true)
+/// The user's kubeconfig is a convenience: that it can't be written is no failure unless it was asked for.
+fn not_offered(platform: &Platform, error: &dyn Diagnose) {
+    let own = cluster_target(&platform.options.state, &platform.cluster_name()).kubeconfig;
+    let meanwhile = format!("export KUBECONFIG={}", own.display());
+    let hint = match error.hint() {
+        Some(hint) => format!("{hint}; until then: {meanwhile}"),
+        None => meanwhile,
+    };
+    let message = format!("the context {} is not offered: {error}", platform.context());
+    platform.reporter.warn(message, Some(hint));
 }
 
 /// An Istio that vadev did not install is used as it is, and never changed. A cluster that is not vadev's own must have one.
 fn refuse_foreign_mesh(platform: &Platform, mesh: &MeshState, wanted: Option<&str>) -> Result<(), Failure> {
-    if platform.stack().mesh.is_some() && !may_install(platform) && *mesh == MeshState::Missing {
+    if platform.stack().mesh.is_some()
+        && !platform.options.place.may_install_mesh()
+        && *mesh == MeshState::Missing
+    {
         let message = format!("{} has no Istio", platform.cluster_name());
         return Err(Plain::new(Family::Refused, message)
             .with_hint("have vadev install it: --install-istio; or go without: --skip-istio")

@@ -3,12 +3,13 @@
 use indexmap::IndexMap;
 
 use super::profile::ServiceChoice;
+use super::workspace::LONGEST_NAME;
 use super::{Profile, Workspace};
 use crate::catalog::load::{Document, load_beside, overlay, read_document};
 use crate::catalog::semantic::{Names, check_service, help};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
-use crate::catalog::{Catalog, NamedText, Problem, Problems, embedded_files, embedded_profiles};
+use crate::catalog::{Catalog, NamedText, Problem, Problems, Service, embedded_files, embedded_profiles};
 
 /// The texts that a run is made of, as a room with file access found them. `Default` is what is built into vadev.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,17 +98,7 @@ pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
     }
     if let Some(document) = &workspace {
         problems.extend(check_workspace(document, &catalog, &profiles));
-        for (index, service) in document.entry.extra_services.iter().enumerate() {
-            if taken.contains_key(&service.name) || catalog.system(&service.name).is_some() {
-                let path = [Key("extraServices"), Item(index), Key("name")];
-                let help = Some(format!(
-                    "state what differs under `services`: {}: …",
-                    service.name
-                ));
-                let message = format!("the catalog has `{}` already", service.name);
-                problems.push(document.problem(&path, message, help));
-            }
-        }
+        problems.extend(check_taken(document, &taken, &system_names(&catalog)));
     }
     if let Some(problems) = Problems::of(problems) {
         return Err(problems);
@@ -170,6 +161,44 @@ fn check_profile(document: &Document<'_, Profile>, catalog: &Catalog) -> Vec<Pro
     problems
 }
 
+/// Names and prefixes of the workspace's own services that the catalog, or one of them before, has already.
+fn check_taken(
+    document: &Document<'_, Workspace>,
+    taken: &IndexMap<String, Service>,
+    systems: &[String],
+) -> Vec<Problem> {
+    let services = &document.entry.extra_services;
+    let mut problems = Vec::new();
+    for (index, service) in services.iter().enumerate() {
+        let name = &service.name;
+        let field = if taken.contains_key(name) {
+            Some("services")
+        } else if systems.contains(name) {
+            Some("infrastructure")
+        } else {
+            None
+        };
+        if let Some(field) = field {
+            let path = [Key("extraServices"), Item(index), Key("name")];
+            let help = Some(format!("state what differs under `{field}`: {name}: …"));
+            problems.push(document.problem(&path, format!("the catalog has `{name}` already"), help));
+        }
+        for (number, prefix) in service.prefixes.iter().enumerate() {
+            let others = taken.values().filter(|other| other.name != *name);
+            let mut others = others.chain(&services[..index]);
+            let holder = others
+                .find(|other| other.prefixes.contains(prefix))
+                .or_else(|| service.prefixes[..number].contains(prefix).then_some(service));
+            if let Some(holder) = holder {
+                let path = [Key("extraServices"), Item(index), Key("prefixes"), Item(number)];
+                let message = format!("the prefix `{prefix}` is taken already, by {}", holder.name);
+                problems.push(document.problem(&path, message, None));
+            }
+        }
+    }
+    problems
+}
+
 fn check_workspace(
     document: &Document<'_, Workspace>,
     catalog: &Catalog,
@@ -178,6 +207,12 @@ fn check_workspace(
     let workspace = &document.entry;
     let services = service_names(catalog);
     let mut problems = Vec::new();
+    let length = workspace.name.len();
+    if length > LONGEST_NAME {
+        let message = format!("`name` has {length} letters, and may have {LONGEST_NAME}");
+        let help = "the cluster's nodes are named after it, and host names end at 63 letters".to_owned();
+        problems.push(document.problem(&[Key("name")], message, Some(help)));
+    }
     if let Some(profile) = workspace
         .profile
         .as_ref()
@@ -331,5 +366,43 @@ mod tests {
             "{details}"
         );
         assert!(details.contains("did you mean `identity-service`?"), "{details}");
+        for (name, expected) in [
+            ("prometheus", "the catalog has `prometheus` already"),
+            ("metrics-server", "`metrics-server` is vadev's own name"),
+        ] {
+            let text = good.replace("billing", name);
+            let problems = load_workspace(&text).expect_err(name);
+            let problem = &problems.all()[0];
+            assert_eq!((problem.line, problem.column), (7, 11), "{problem:?}");
+            assert!(problem.message.contains(expected), "{problem:?}");
+        }
+        let prefix = good.replace(
+            "    replicas: 1\n",
+            "    replicas: 1\n    prefixes: [/api/v1/ours, PREFIX]\n",
+        );
+        let identity =
+            load_workspace("").expect("nothing").catalog.services["identity-service"].prefixes[0].clone();
+        let problems = load_workspace(&prefix.replace("PREFIX", &identity)).expect_err("taken");
+        assert_eq!(
+            problems.all()[0].message,
+            format!("the prefix `{identity}` is taken already, by identity-service")
+        );
+        assert!(load_workspace(&prefix.replace("PREFIX", "/api/v1/theirs")).is_ok());
+        assert!(load_workspace(&prefix.replace("PREFIX", "/api/v1/ours")).is_err());
+    }
+
+    #[test]
+    fn a_name_that_would_be_too_long_for_a_node_is_told() {
+        let named = |length: usize| {
+            let text = HEAD.replace("shop", &"s".repeat(length));
+            let sources = Sources {
+                workspace: Some(("vadev.yaml".into(), text)),
+                ..Sources::default()
+            };
+            load_all(&sources, "unused")
+        };
+        assert!(named(LONGEST_NAME).is_ok());
+        let problems = named(LONGEST_NAME + 1).expect_err("too long");
+        assert_eq!((problems.all()[0].line, problems.all()[0].column), (3, 7));
     }
 }

@@ -18,8 +18,8 @@ pub struct Workspace {
     /// Always `Workspace`.
     #[schemars(extend("const" = "Workspace"))]
     pub kind: String,
-    /// Names the kind cluster and labels every object; lower case letters, digits and hyphens.
-    #[schemars(extend("format" = "dns-label"))]
+    /// Names the kind cluster and labels every object; lower case letters, digits and hyphens, at most 40 of them.
+    #[schemars(extend("format" = "dns-label"), length(max = 40))]
     pub name: String,
     /// The profile that `up` takes without `-p`; absent: `dev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,9 @@ pub struct Workspace {
     #[serde(default)]
     pub extra_service_files: Vec<String>,
 }
+
+/// The longest name of a workspace: kind's `vadev-<name>-control-plane` is a host name, which has at most 63 letters.
+pub const LONGEST_NAME: usize = 40;
 
 impl Workspace {
     /// What a repository without `vadev.yaml` is.

@@ -3,7 +3,7 @@
 
 use super::cache::{Entry, Kind, Source};
 use super::pulse::Pulse;
-use super::recipe::images;
+use super::recipe::{Recipe, images};
 use super::{Supply, SupplyError, registry};
 use crate::failure::Diagnose;
 use crate::report::Step;
@@ -78,9 +78,10 @@ impl Supply {
     pub(super) fn candidates<'a>(&self, request: &'a ImageRequest) -> (Option<&'a str>, Option<&'a str>) {
         let official = request.official.as_deref();
         let recipe = request.recipe.as_deref();
+        let carried = |name: &str| self.kit.book.recipe(name).is_ok_and(Recipe::is_carried);
         (
             official.filter(|_| self.allows(ImageSource::Registry)),
-            recipe.filter(|_| self.allows(ImageSource::Packages)),
+            recipe.filter(|name| self.allows(ImageSource::Packages) || carried(name)),
         )
     }
 
@@ -140,7 +141,7 @@ impl Supply {
             }
             None => {}
         }
-        if request.official.is_none() && self.options.source == ImageSource::Registry {
+        if request.official.is_none() && recipe.is_none() && self.options.source == ImageSource::Registry {
             tried.push("registry: it has no official image".to_owned());
         }
         if self.options.bundle.is_none() && self.options.source == ImageSource::Bundle {
@@ -205,5 +206,37 @@ impl Supply {
         entry.seconds = begun.elapsed().as_secs_f64();
         self.kit.cache.record(&entry)?;
         Ok(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supply::Options;
+
+    #[test]
+    fn what_vadev_carries_is_allowed_under_every_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = |official: Option<&str>, recipe: &str| ImageRequest {
+            component: recipe.to_owned(),
+            official: official.map(str::to_owned),
+            recipe: Some(recipe.to_owned()),
+        };
+        let (agent, redis) = (request(None, "agent"), request(Some("redis:7"), "redis"));
+        for (source, expected) in [
+            (ImageSource::Auto, (Some("redis:7"), Some("redis"))),
+            (ImageSource::Registry, (Some("redis:7"), None)),
+            (ImageSource::Bundle, (None, None)),
+            (ImageSource::Packages, (None, Some("redis"))),
+        ] {
+            let options = Options {
+                source,
+                cache: Some(folder.path().to_owned()),
+                ..Options::default()
+            };
+            let supply = Supply::open(options).unwrap();
+            assert_eq!(supply.candidates(&redis), expected, "{source:?}");
+            assert_eq!(supply.candidates(&agent), (None, Some("agent")), "{source:?}");
+        }
     }
 }

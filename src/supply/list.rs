@@ -92,7 +92,9 @@ impl Supply {
             });
         }
         for entry in self.kit.cache.entries()? {
-            if entry.source == Source::Packages || self.kit.book.recipe(&entry.name).is_ok() {
+            // What a bundle brought of a recipe is in the recipe's own line.
+            let listed = |row: &ListRow| row.name == entry.name && row.reference == entry.reference;
+            if entry.source == Source::Packages || rows.iter().any(listed) {
                 continue;
             }
             let there = docker.is_some() && self.there(entry.kind, &entry.reference).await?;

@@ -55,6 +55,25 @@ use crate::report::Step;
 /// Builds that may go on side by side: two linkers of Kubernetes' size are what a laptop's memory bears.
 const SIDE_BY_SIDE: usize = 2;
 
+/// How long a program may take to tell its version.
+const TELLS_VERSION: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What makes a tool tell its version without asking a cluster.
+fn version_args(name: &str) -> &'static [&'static str] {
+    match name {
+        "istioctl" => &["version", "--remote=false"],
+        _ => &["version"],
+    }
+}
+
+/// Whether a program's answer has exactly this version in it, and neither a candidate for it nor a variant of it.
+fn tells(answer: &str, version: &str) -> bool {
+    let bare = version.trim_start_matches('v');
+    answer
+        .split_whitespace()
+        .any(|word| word.trim_start_matches('v') == bare)
+}
+
 /// Asked before anything is installed on the machine; gives the user's answer to the question.
 pub type Consent = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
@@ -162,13 +181,23 @@ impl Supply {
 
     /// Why the tool `name` has to be made; `None` where the cache has a current one.
     pub async fn tool_cause(&self, name: &str) -> Result<Option<String>, SupplyError> {
-        if self.present(name).await?.is_some() {
+        if self.present(name).await?.is_some() || self.on_path(name).await?.is_some() {
             return Ok(None);
         }
         self.cause(name, None).await.map(Some)
     }
 
-    /// The tool `name` (`kind`, `istioctl`), compiled if the cache has no current one. The path stays valid for this run.
+    /// Where the tool `name` is most likely: in the cache, else on PATH. Nothing is made, and its version is not asked for.
+    pub fn program(&self, name: &str) -> PathBuf {
+        let kept = self.kit.cache.bin(name);
+        if kept.is_file() {
+            return kept;
+        }
+        which::which(name).unwrap_or(kept)
+    }
+
+    /// The tool `name` (`kind`, `istioctl`). Where the cache has no current one, it comes from the bundle, or is one on PATH
+    /// of exactly the recipe's version, or is compiled. The path stays valid for this run.
     pub async fn tool(&self, name: &str, step: &Step) -> Result<PathBuf, SupplyError> {
         let recipe = self.kit.book.recipe(name)?;
         if recipe.kind != Kind::Tool {
@@ -184,12 +213,35 @@ impl Supply {
         {
             return Ok(self.kit.cache.bin(&entry.reference));
         }
+        if self.present(name).await?.is_none()
+            && let Some(program) = self.on_path(name).await?
+        {
+            return Ok(program);
+        }
         let pulse = Pulse::new(step);
         let entry = pulse
             .during(self.ensure(name, step))
             .await
             .map_err(SupplyError::Shared)?;
         Ok(self.kit.cache.bin(&entry.reference))
+    }
+
+    /// The tool `name` on PATH, if it is of exactly the version that the recipe would make. Whether it is, it says itself: the
+    /// user chose it, and calls it too.
+    async fn on_path(&self, name: &str) -> Result<Option<PathBuf>, SupplyError> {
+        let recipe = self.kit.book.recipe(name)?;
+        let Ok(program) = which::which(name) else {
+            return Ok(None);
+        };
+        let asked = process::Command::new(&program)
+            .args(version_args(name))
+            .deadline(TELLS_VERSION)
+            .output()
+            .await;
+        // One that does not even tell its version is not used, and vadev's own is made.
+        Ok(asked
+            .is_ok_and(|output| tells(&output.text(), &recipe.version))
+            .then_some(program))
     }
 
     /// Sees to it that the programs are there which making `names` (recipes) will call, so that a missing one is told
@@ -234,5 +286,24 @@ impl Supply {
     fn cell(&self, name: &str) -> Made {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(made.entry(name.to_owned()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tells;
+
+    #[test]
+    fn only_the_very_version_will_do() {
+        assert!(tells("kind v0.33.0 go1.26.8 linux/amd64", "v0.33.0"));
+        assert!(tells("client version: 1.31.0", "1.31.0"));
+        for other in [
+            "client version: 1.31.0-rc.1",
+            "kind v0.33.0-alpha+1a2b go1.26.8",
+            "1.31.01",
+            "",
+        ] {
+            assert!(!tells(other, "1.31.0") && !tells(other, "v0.33.0"), "{other}");
+        }
     }
 }

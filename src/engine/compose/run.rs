@@ -264,7 +264,11 @@ async fn check_port(platform: &Platform, project: &str, port: u16) -> Result<(),
     {
         return Ok(());
     }
-    let holder = match doctor::port_holder(port, &[]) {
+    if doctor::port_holder(port, &[]) == Holder::Free {
+        return Ok(());
+    }
+    let publishers = doctor::publishers(docker).await?;
+    let holder = match doctor::port_holder(port, &publishers) {
         Holder::Free => return Ok(()),
         Holder::Process(name) => format!("is held by {name}"),
         Holder::Container(one) => format!("is held by the container {}", one.container),

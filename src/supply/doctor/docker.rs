@@ -2,6 +2,7 @@
 
 use super::ports::Publisher;
 use super::report::{Check, Severity};
+use crate::supply::SupplyError;
 use crate::supply::docker::{self, DockerError};
 use crate::supply::engine::probe::{self, Privileged};
 use crate::supply::engine::stamp::Stamp;
@@ -9,7 +10,7 @@ use crate::supply::engine::{install, privilege, start, wrapper};
 use crate::supply::tools::{Range, Version};
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, SystemInfo};
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::{ListContainersOptions, ListContainersOptionsBuilder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -255,6 +256,14 @@ fn is(container: &ContainerSummary, state: ContainerSummaryStateEnum) -> bool {
 
 fn label(container: &ContainerSummary, name: &str) -> Option<String> {
     container.labels.as_ref()?.get(name).cloned()
+}
+
+/// The running containers that publish ports.
+pub async fn publishers(docker: &Docker) -> Result<Vec<Publisher>, SupplyError> {
+    // Stopped containers are not listed unless asked for.
+    let listed = docker.list_containers(None::<ListContainersOptions>).await;
+    let listed = listed.map_err(SupplyError::engine("list containers"))?;
+    Ok(listed.iter().map(publisher).collect())
 }
 
 fn publisher(container: &ContainerSummary) -> Publisher {

@@ -55,7 +55,8 @@ pub fn kubeconfig(file: &Path) -> Check {
     }
 }
 
-fn stale(lock: &Path) -> bool {
+/// Whether a lock was left by a program that was killed.
+pub fn stale(lock: &Path) -> bool {
     let modified = std::fs::metadata(lock).and_then(|meta| meta.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LOCK_AGE))
 }

@@ -13,7 +13,8 @@ mod programs;
 mod report;
 mod table;
 
-pub use files::default_kubeconfig;
+pub use docker::publishers;
+pub use files::{default_kubeconfig, stale as lock_is_stale};
 pub use fix::{Fix, fix};
 pub use ports::{Holder, Publisher, holder as port_holder};
 pub use report::{Check, Report, Severity, State};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 
@@ -14,11 +15,15 @@ use super::super::process::{Command, Output, ProcessError, TAIL_LINES};
 use super::super::pulse::{Pulse, plain};
 use super::book::{Book, Files};
 use super::model::Recipe;
+use super::orphans;
 use crate::failure::Diagnose;
 use crate::report::Step;
 
 /// The label that says of which inputs an image was made.
 pub const RECIPE_LABEL: &str = "dev.vadev.recipe";
+
+/// How long programs of an earlier attempt get to end after SIGKILL.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all jobs of a run share.
 #[derive(Debug)]
@@ -80,7 +85,8 @@ impl From<ProcessError> for Trouble {
 }
 
 impl<'a> Job<'a> {
-    /// Prepares fresh folders with the recipe's files, and the log.
+    /// Prepares fresh folders with the recipe's files, and the log. Programs that an earlier attempt left at work are ended
+    /// first.
     pub async fn begin(
         kit: &'a Kit,
         docker: Option<&'a Docker>,
@@ -88,6 +94,14 @@ impl<'a> Job<'a> {
         step: &'a Step,
     ) -> Result<Self, SupplyError> {
         let work = kit.cache.work(&recipe.name);
+        for pid in orphans::end(&work, ORPHAN_PATIENCE).await {
+            let pid = pid.as_raw_nonzero();
+            let message = format!(
+                "process {pid} of an earlier attempt still works in {}",
+                work.display()
+            );
+            step.reporter().warn(message, Some(format!("kill {pid}")));
+        }
         clear(&work).await?;
         let (context, scratch) = (work.join("context"), work.join("scratch"));
         std::fs::create_dir_all(&scratch).map_err(SupplyError::file("create", &scratch))?;

@@ -6,6 +6,7 @@ pub mod images;
 mod job;
 mod languages;
 mod model;
+mod orphans;
 mod preload;
 mod run;
 

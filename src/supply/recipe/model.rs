@@ -31,6 +31,13 @@ pub struct Recipe {
     pub steps: Vec<Action>,
 }
 
+impl Recipe {
+    /// Whether vadev carries all of it inside: it comes from no source outside, and so may come under every one.
+    pub fn is_carried(&self) -> bool {
+        self.needs.is_empty() && self.steps.iter().any(|step| matches!(step, Action::Agent(_)))
+    }
+}
+
 /// One step of a recipe. Paths are relative to the work folder.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
