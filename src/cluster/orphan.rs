@@ -3,31 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::{Instant, sleep};
+use rustix::process::Pid;
+
+use crate::supply::process::others;
 
 /// Ends every orphaned `kind create cluster` of the cluster `name`, and waits until it is gone. One whose vadev still runs
 /// is left alone. Where there is no `/proc` nothing is found.
 pub async fn stop(name: &str, within: Duration) {
-    let end = Instant::now() + within;
-    loop {
-        let found: Vec<Pid> = processes()
-            .filter(|pid| makes(*pid, name) && is_orphan(*pid))
-            .collect();
-        if found.is_empty() || Instant::now() >= end {
-            return;
-        }
-        for pid in found {
-            // Gone already is as good.
-            let _gone = kill_process(pid, Signal::KILL);
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+    // One that cannot be ended is met again by kind itself, which says so.
+    let _left = others::end_all(within, |pid| makes(pid, name) && is_orphan(pid)).await;
 }
 
 fn makes(pid: Pid, name: &str) -> bool {
@@ -51,13 +35,9 @@ fn creates_cluster(arguments: &[&str], name: &str) -> bool {
 
 /// Whether its parent is no vadev.
 fn is_orphan(pid: Pid) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
-    let parent = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .map(str::trim)
+    let command = others::parent(pid)
+        .and_then(|parent| fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).ok())
         .unwrap_or_default();
-    let command = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
     command.trim() != "vadev"
 }
 

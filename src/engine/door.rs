@@ -1,11 +1,11 @@
 //! How the ingress gateway of a platform is asked: by which port, host and scheme.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use reqwest::header::{HOST, HeaderMap, HeaderValue};
 use serde_json::Value;
 
+use super::ingress;
+use super::verify::ANSWER;
 use crate::failure::{Failure, Family, Plain};
 
 /// The container port behind port 80 of Istio's ingress gateway, in every installation by istioctl and by Helm.
@@ -57,26 +57,20 @@ impl Door {
 
 /// A client that takes a door's host for what is at `near`. Whose the certificate is, is not what is asked here.
 pub fn client(door: &Door, near: Option<SocketAddr>) -> Result<reqwest::Client, Failure> {
-    let mut builder = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .tls_danger_accept_invalid_certs(door.tls)
-        .no_proxy();
-    if let Some(host) = &door.host {
-        let value = HeaderValue::from_str(host).map_err(|error| {
+    let host = door.host.as_deref();
+    let mut builder = ingress::builder(ANSWER, host)
+        .map_err(|error| {
+            let host = host.unwrap_or_default();
             Plain::new(
                 Family::Cluster,
                 format!("the gateway's host {host} is none: {error}"),
             )
-        })?;
-        builder = builder.default_headers(HeaderMap::from_iter([(HOST, value)]));
-        if let Some(near) = near {
-            builder = builder.resolve(host, near);
-        }
+        })?
+        .tls_danger_accept_invalid_certs(door.tls);
+    if let (Some(host), Some(near)) = (host, near) {
+        builder = builder.resolve(host, near);
     }
-    let client = builder
-        .build()
-        .map_err(|error| Plain::new(Family::Internal, format!("can't make an HTTP client: {error}")))?;
-    Ok(client)
+    Ok(builder.build().map_err(|error| ingress::no_client(&error))?)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{HOST, HeaderMap, HeaderValue};
+use reqwest::header::{HOST, HeaderMap, HeaderValue, InvalidHeaderValue};
 use tokio::time::sleep;
 
 use crate::failure::{Failure, Family, Plain};
@@ -18,19 +18,26 @@ pub struct Answer {
 
 /// A client whose requests name `host`, by which a gateway that several platforms share tells them apart.
 pub fn client(timeout: Duration, host: Option<&str>) -> Result<reqwest::Client, Failure> {
-    let trouble = |error: &dyn std::fmt::Display| {
-        Plain::new(Family::Internal, format!("can't make an HTTP client: {error}"))
-    };
+    let builder = builder(timeout, host).map_err(|error| no_client(&error))?;
+    Ok(builder.build().map_err(|error| no_client(&error))?)
+}
+
+/// What such a client begins as.
+///
+/// # Errors
+/// The host is none.
+pub fn builder(timeout: Duration, host: Option<&str>) -> Result<reqwest::ClientBuilder, InvalidHeaderValue> {
     let mut headers = HeaderMap::new();
     if let Some(host) = host {
-        headers.insert(
-            HOST,
-            HeaderValue::from_str(host).map_err(|error| trouble(&error))?,
-        );
+        headers.insert(HOST, HeaderValue::from_str(host)?);
     }
     let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
-    let built = builder.default_headers(headers).build();
-    Ok(built.map_err(|error| trouble(&error))?)
+    Ok(builder.default_headers(headers))
+}
+
+/// A client that could not be made.
+pub fn no_client(error: &dyn std::fmt::Display) -> Plain {
+    Plain::new(Family::Internal, format!("can't make an HTTP client: {error}"))
 }
 
 /// Asks until the answer is 200 or the deadline has passed, and returns the last answer. The gateway answers 503 for a

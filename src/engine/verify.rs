@@ -35,7 +35,7 @@ struct Asked<'a> {
 }
 
 /// How long one answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
 /// ingress is polled.

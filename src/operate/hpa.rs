@@ -45,16 +45,20 @@ pub struct Hpa {
 pub async fn list(site: &Site, target: Option<&str>) -> Result<Vec<Hpa>, Failure> {
     let mut found = Vec::new();
     for namespace in [&site.namespaces.apps, &site.namespaces.infra] {
-        let listed = site
-            .api::<HorizontalPodAutoscaler>(namespace)
-            .list(&ListParams::default())
-            .await;
-        let listed =
-            listed.map_err(|error| OperateError::request("list the autoscalers of", namespace, error))?;
-        found.extend(listed.items.iter().map(read));
+        found.extend(all_in(site, namespace).await?.iter().map(read));
     }
     found.retain(|hpa| target.is_none_or(|target| hpa.target == target));
     Ok(found)
+}
+
+async fn all_in(site: &Site, namespace: &str) -> Result<Vec<HorizontalPodAutoscaler>, Failure> {
+    let listed = site
+        .api::<HorizontalPodAutoscaler>(namespace)
+        .list(&ListParams::default())
+        .await;
+    let listed =
+        listed.map_err(|error| OperateError::request("list the autoscalers of", namespace, error))?;
+    Ok(listed.items)
 }
 
 /// What `hpa set` is told.
@@ -97,14 +101,8 @@ pub async fn set(site: &Site, workload: &Workload, spec: HpaSpec) -> Result<Hpa,
 
 /// The autoscaler that scales a workload, whatever it is called.
 async fn of_workload(site: &Site, workload: &Workload) -> Result<Option<HorizontalPodAutoscaler>, Failure> {
-    let namespace = workload.namespace();
-    let listed = site
-        .api::<HorizontalPodAutoscaler>(namespace)
-        .list(&ListParams::default())
-        .await;
-    let listed =
-        listed.map_err(|error| OperateError::request("list the autoscalers of", namespace, error))?;
-    Ok(listed.items.into_iter().find(|hpa| {
+    let all = all_in(site, workload.namespace()).await?;
+    Ok(all.into_iter().find(|hpa| {
         let target = hpa.spec.as_ref().map(|spec| &spec.scale_target_ref);
         target.is_some_and(|target| target.kind == workload.id.kind && target.name == workload.name())
     }))

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::render::object::is_empty;
+
 /// Every place where the live object is not what was rendered, for people: `spec.replicas 1 → 2`. Fields that only the live
 /// object has are others' business (defaults, status, controllers) and no drift.
 pub fn drift(desired: &Value, live: &Value) -> Vec<String> {
@@ -59,16 +61,6 @@ fn join(path: &str, key: &str) -> String {
         key.to_owned()
     } else {
         format!("{path}.{key}")
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_empty),
-        _ => false,
     }
 }
 

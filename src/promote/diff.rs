@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::equal::{is_empty, same};
+use super::equal::same;
 
 use super::reasons::Reasons;
 use super::tree::id;
+use crate::render::object::is_empty;
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

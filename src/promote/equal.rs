@@ -3,17 +3,7 @@
 use serde_json::Value;
 
 use crate::catalog::{Bytes, MilliCpu};
-
-/// Nothing, however it is spelt: the server drops or fills in such fields.
-pub fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(is_empty),
-        _ => false,
-    }
-}
+use crate::render::object::is_empty;
 
 /// Equal, or two spellings of one quantity or number.
 pub fn same(before: &Value, after: &Value) -> bool {

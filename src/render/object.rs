@@ -97,3 +97,14 @@ impl Object {
             .to_owned()
     }
 }
+
+/// Nothing, however it is spelt: the server drops or fills in such fields.
+pub fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_empty),
+        _ => false,
+    }
+}

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 mod error;
+pub mod others;
 mod pipes;
 
 pub use error::ProcessError;

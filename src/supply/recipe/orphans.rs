@@ -1,40 +1,25 @@
 //! Programs of an earlier attempt that outlived their vadev, because that was killed with SIGKILL. They would go on writing into
 //! a work folder that another attempt uses by then.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
-use tokio::time::{Instant, sleep};
+use rustix::process::{Pid, getpid, getsid};
+
+use crate::supply::process::others;
 
 /// Ends every program that works in `folder`, and waits until it is gone, at most `within`. The caller holds the lock of whatever
 /// is made there, so that no other vadev's are among them. Those that are still there at the end are returned. Where there is no
 /// `/proc` none is found.
 pub async fn end(folder: &Path, within: Duration) -> Vec<Pid> {
     let spared = ancestors();
-    let until = Instant::now() + within;
-    loop {
-        let found: Vec<Pid> = processes()
-            .filter(|pid| !spared.contains(&pid.as_raw_nonzero().get()))
-            .filter(|pid| works_in(*pid, folder) && !leads_session(*pid))
-            .collect();
-        if found.is_empty() || Instant::now() >= until {
-            return found;
-        }
-        for pid in found {
-            // Gone already is as good; one that may not be killed is returned at the end.
-            let _gone = kill_process(pid, Signal::KILL);
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+    others::end_all(within, |pid| {
+        !spared.contains(&pid) && works_in(pid, folder) && !leads_session(pid)
+    })
+    .await
 }
 
 /// A login shell that stands in the folder is somebody's, and no program of a build.
@@ -43,13 +28,12 @@ fn leads_session(pid: Pid) -> bool {
 }
 
 /// This process and those that it was started by: a script may well name the cache's folders.
-fn ancestors() -> BTreeSet<i32> {
-    let mut found = BTreeSet::new();
-    let mut pid = getpid().as_raw_nonzero().get();
-    while pid > 0 && found.insert(pid) {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        pid = parent.and_then(|parent| parent.trim().parse().ok()).unwrap_or(0);
+fn ancestors() -> HashSet<Pid> {
+    let mut found = HashSet::new();
+    let mut next = Some(getpid());
+    // An ID that was given anew meanwhile must not lead in a circle.
+    while let Some(pid) = next.filter(|pid| found.insert(*pid)) {
+        next = others::parent(pid);
     }
     found
 }
@@ -110,8 +94,8 @@ mod tests {
         };
         let (ended, left) = (sleeper(&mine), sleeper(other.path()));
         let begun = |pid| works_in(pid, &mine);
-        while !processes().any(begun) {
-            sleep(Duration::from_millis(10)).await;
+        while !others::processes().any(begun) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(end(&mine, Duration::from_secs(10)).await, []);
         assert!(ended.await.unwrap().is_err());
