@@ -189,3 +189,20 @@ fn pods_get_a_new_image_after_it_was_shipped_and_without_a_rollout() {
     swap/redis: Start the new redis (image changed)  [after ship/redis]
     ");
 }
+
+#[test]
+fn what_is_taken_out_of_the_workspace_is_taken_out_of_the_cluster() {
+    let mut observed = everything_there();
+    for (id, value) in &mut observed.objects {
+        if id.kind == "StatefulSet" {
+            value["metadata"]["managedFields"] = json!([{
+                "manager": "vadev", "operation": "Apply", "apiVersion": "apps/v1",
+                "fieldsV1": { "f:spec": { "f:replicas": {}, "f:paused": {} } },
+            }]);
+        }
+    }
+    insta::assert_snapshot!(text(&observed), @r"
+    apply/redis: Apply redis (StatefulSet/redis in infra: drifted: spec.paused not wanted any more)
+    ready/redis: Wait for redis (StatefulSet/redis in infra: drifted: spec.paused not wanted any more)  [after apply/redis]
+    ");
+}
