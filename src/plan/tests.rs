@@ -191,6 +191,27 @@ fn pods_get_a_new_image_after_it_was_shipped_and_without_a_rollout() {
 }
 
 #[test]
+fn a_mesh_that_lost_a_part_is_installed_again() {
+    let mut observed = everything_there();
+    observed.mesh = MeshState::Damaged("Deployment/istio-ingressgateway missing".into());
+    // Installing brings a certificate along.
+    observed.certificate_missing = Some("Secret/cert".into());
+    insta::assert_snapshot!(text(&observed), @r"
+    mesh: Install Istio (Deployment/istio-ingressgateway missing)
+    gateway: Wait for the ingress gateway (Deployment/istio-ingressgateway missing)  [after mesh]
+    ");
+}
+
+#[test]
+fn a_lost_certificate_is_a_step_of_its_own() {
+    let mut observed = everything_there();
+    observed.certificate_missing = Some("Secret/cert".into());
+    insta::assert_snapshot!(text(&observed), @"certificate: Give the ingress gateway a certificate (Secret/cert missing)");
+    observed.mesh = MeshState::Foreign;
+    assert_eq!(text(&observed), "", "somebody else's gateway is somebody else's");
+}
+
+#[test]
 fn what_is_taken_out_of_the_workspace_is_taken_out_of_the_cluster() {
     let mut observed = everything_there();
     for (id, value) in &mut observed.objects {
