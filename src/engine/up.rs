@@ -220,8 +220,9 @@ fn objects(
     prepared: &develop::AllPrepared,
 ) -> Result<Vec<Object>, Failure> {
     let state = &platform.options.state;
+    let amid = platform.amid(&observed.objects);
     let live = secrets::live(&observed.objects);
-    let secrets = secrets::ensure(state, platform.stack(), &live).map_err(|error| {
+    let secrets = secrets::ensure(state, &amid, &live).map_err(|error| {
         let message = format!(
             "can't keep the development secrets in {}: {error}",
             state.display()
@@ -245,7 +246,7 @@ fn objects(
         ),
         ..Setting::default()
     };
-    Ok(render::objects(platform.stack(), &setting))
+    Ok(render::part(platform.stack(), &amid, &setting))
 }
 
 async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<StepReport>, Failure> {

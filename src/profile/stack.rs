@@ -177,6 +177,31 @@ impl Stack {
         self.figures.clone_from(&other.figures);
     }
 
+    /// This part amid what runs beside it: its own components, and of `whole` those that run. What several components share,
+    /// the mesh above all, is rendered from it, so that a part takes nothing from its neighbours.
+    #[must_use]
+    pub fn amid(&self, whole: &Self, runs: impl Fn(&str) -> bool) -> Self {
+        let system = |one: &SizedInfrastructure| one.infrastructure.name.clone();
+        let service = |one: &SizedService| one.service.name.clone();
+        Self {
+            infrastructure: joined(&self.infrastructure, &whole.infrastructure, system, &runs),
+            services: joined(&self.services, &whole.services, service, &runs),
+            ..self.clone()
+        }
+    }
+
+    /// Takes over the components of another stack that this one has not.
+    pub fn absorb(&mut self, other: Self) {
+        let had: Vec<String> = self.component_names().map(str::to_owned).collect();
+        let new = |name: &String| !had.contains(name);
+        let systems = other.infrastructure.into_iter();
+        self.infrastructure
+            .extend(systems.filter(|system| new(&system.infrastructure.name)));
+        let services = other.services.into_iter();
+        self.services
+            .extend(services.filter(|sized| new(&sized.service.name)));
+    }
+
     /// Puts `prefix` before the namespaces of applications and infrastructure, and makes it part of the workspace's name, by
     /// which objects are known: several such platforms live side by side in one cluster.
     pub fn prefix(&mut self, prefix: &str) {
@@ -215,4 +240,23 @@ impl Stack {
     pub fn requested(&self) -> Amount {
         Capacity::of(self, Amount::default(), true).needed
     }
+}
+
+/// In the order of the whole: the part's own as the part has it, of the others those that run.
+fn joined<T: Clone>(
+    own: &[T],
+    whole: &[T],
+    name: impl Fn(&T) -> String,
+    runs: &impl Fn(&str) -> bool,
+) -> Vec<T> {
+    let find = |all: &[T], wanted: &str| all.iter().find(|one| name(one) == wanted).cloned();
+    let amid = whole.iter().filter_map(|one| {
+        let name = name(one);
+        find(own, &name).or_else(|| runs(&name).then(|| one.clone()))
+    });
+    let beyond = own
+        .iter()
+        .filter(|one| find(whole, &name(one)).is_none())
+        .cloned();
+    amid.chain(beyond).collect()
 }
