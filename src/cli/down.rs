@@ -53,6 +53,8 @@ impl Run for Down {
             _ if platform.options.place.existing().is_some() => DownOptions::KeepCluster,
             _ => DownOptions::Cluster,
         };
+        // What is shown before the question is to be what goes.
+        let hold = engine::lock_if_used(&platform.options.state)?;
         let report = context.block_on(async {
             let extent = engine::extent(&platform, options).await?;
             if !extent.goes.is_empty() {
@@ -81,6 +83,7 @@ impl Run for Down {
             }
             engine::down(&platform, options).await
         })?;
+        drop(hold);
         let text = self.output.output.text(&report, |_| {
             let lines = report
                 .removed

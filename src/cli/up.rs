@@ -156,6 +156,7 @@ impl Up {
             use_context: self.use_context,
             develop,
         };
+        let mut _hold = None;
         if !self.dry_run && !self.verify_only {
             let consent = |question: &str| context.agrees(question);
             let step = context.reporter().step("engine", "Container engine", None);
@@ -167,6 +168,8 @@ impl Up {
                 }
             };
             context.loaded()?.make_state()?;
+            // Before anything is remembered, and until the end.
+            _hold = Some(engine::lock(&platform.options.state)?);
             if let Some(existing) = platform.options.place.existing() {
                 self.agreed(context, platform, existing).await?;
             } else {

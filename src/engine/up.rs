@@ -112,7 +112,8 @@ pub struct StepReport {
     pub seconds: f64,
 }
 
-/// Brings the platform up. The engine (Docker) answers already.
+/// Brings the platform up. The engine (Docker) answers already, and unless nothing is to be carried out the caller holds the
+/// workspace's [lock](super::lock): two runs would undo each other's half-done steps.
 ///
 /// # Errors
 /// Any layer's failure; the first one, while steps under way are brought to their end.
@@ -126,7 +127,16 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         report.status = Some(status(platform, &cluster).await?);
         return Ok(report);
     }
-    for step in Journal::interrupted(state).map_err(|error| journal_trouble(&error))? {
+    // What another run has begun and not ended, it is still at.
+    let begun_earlier = if options.goal == Goal::Planned && turn::is_locked(state) {
+        platform
+            .reporter
+            .note("another vadev is working on this workspace: what it has not done yet is in the plan");
+        Vec::new()
+    } else {
+        Journal::interrupted(state).map_err(|error| journal_trouble(&error))?
+    };
+    for step in begun_earlier {
         platform.reporter.note(format!(
             "an earlier run was interrupted in `{step}`; going on from what is there"
         ));
@@ -138,12 +148,6 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             .reporter
             .note(format!("{} is left out: {}", left.name, left.reason));
     }
-    // Held until the end: two runs would undo each other's half-done steps.
-    let _turn = if options.goal == Goal::Planned {
-        None
-    } else {
-        Some(turn::lock(state)?)
-    };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
     // A stopped cluster is started first; only then can what it holds be compared. For a registry, images are had first:
