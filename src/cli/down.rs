@@ -2,6 +2,7 @@ use clap::ArgAction;
 
 use super::backup::Folder;
 use super::output::OutputArgs;
+use super::ports::Shape;
 use super::{Context, Run};
 use crate::engine::{self, DownOptions, Platform};
 use crate::failure::Failure;
@@ -83,6 +84,16 @@ impl Run for Down {
             }
             engine::down(&platform, options).await
         })?;
+        if matches!(
+            options,
+            DownOptions::KeepCluster | DownOptions::All | DownOptions::KeepInfra
+        ) {
+            let systems = platform.stack().infrastructure.iter();
+            let left = systems
+                .filter(|_| options == DownOptions::KeepInfra)
+                .map(|system| system.infrastructure.name.clone());
+            Shape::leaves(&platform.options.state, left.collect())?;
+        }
         drop(hold);
         let text = self.output.output.text(&report, |_| {
             let lines = report

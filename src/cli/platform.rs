@@ -129,6 +129,12 @@ impl Context {
                 )?);
             }
             whole = Some(all);
+        } else if let Some(part) = shape
+            .part
+            .filter(|_| wanted.deployed && shape.profile.as_ref() == Some(&profile.name))
+        {
+            whole = Some(stack.clone());
+            stack.keep(|name| part.contains(name), "`up` was not asked for it");
         }
         if let Some(prefix) = &self.globals().namespace_prefix {
             stack.prefix(prefix);

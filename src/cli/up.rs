@@ -202,35 +202,30 @@ impl Up {
             namespaces.infra
         ))?;
         let state = &platform.options.state;
-        std::fs::create_dir_all(state).map_err(|error| {
-            Plain::new(
-                Family::Environment,
-                format!("can't make {}: {error}", state.display()),
-            )
-        })?;
-        let profile = Some(platform.stack().profile.clone());
-        Shape {
-            profile,
-            ..Shape::default()
-        }
-        .remember(state)
+        let kept = Shape::remembered(state)?.filter(|_| !there.components.is_empty());
+        let mut shape = Shape::default();
+        shape.brings(platform.stack(), kept.as_ref());
+        shape.remember(state)
     }
 
     /// The ports are fixed when the cluster is made; before that, whoever holds one is named.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
         let state = &platform.options.state;
-        let shape = Shape {
+        let mut shape = Shape {
             http_port: platform.options.http_port,
             https_port: platform.options.https_port,
             nodes: platform.options.nodes,
-            profile: Some(platform.stack().profile.clone()),
+            ..Shape::default()
         };
         if platform.cluster_exists().await? {
-            if let Some(kept) = Shape::remembered(state)? {
-                shape.must_be(&kept, &platform.cluster_name())?;
+            let kept = Shape::remembered(state)?;
+            if let Some(kept) = &kept {
+                shape.must_be(kept, &platform.cluster_name())?;
             }
+            shape.brings(platform.stack(), kept.as_ref());
             return shape.remember(state);
         }
+        shape.brings(platform.stack(), None);
         for (port, flag) in [
             (shape.http_port, "--http-port"),
             (shape.https_port, "--https-port"),

@@ -202,6 +202,31 @@ impl Stack {
             .extend(services.filter(|sized| new(&sized.service.name)));
     }
 
+    /// Narrows it to the components of these names, for `reason`: the rest may run or not, and is nobody's concern here.
+    pub fn keep(&mut self, keeps: impl Fn(&str) -> bool, reason: &str) {
+        let mut gone = Vec::new();
+        let mut stays = |name: &str| {
+            let stays = keeps(name);
+            if !stays {
+                gone.push(LeftOut {
+                    name: name.to_owned(),
+                    reason: reason.to_owned(),
+                });
+            }
+            stays
+        };
+        self.infrastructure
+            .retain(|system| stays(&system.infrastructure.name));
+        self.services.retain(|sized| stays(&sized.service.name));
+        if self.mesh.is_some() && !stays("istio") {
+            self.mesh = None;
+        }
+        // A part brings no metrics-server, whatever it adds up to.
+        self.metrics = false;
+        self.partial = true;
+        self.left_out.extend(gone);
+    }
+
     /// Puts `prefix` before the namespaces of applications and infrastructure, and makes it part of the workspace's name, by
     /// which objects are known: several such platforms live side by side in one cluster.
     pub fn prefix(&mut self, prefix: &str) {
@@ -259,4 +284,41 @@ fn joined<T: Clone>(
         .filter(|one| find(whole, &name(one)).is_none())
         .cloned();
     amid.chain(beyond).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::Selection;
+    use crate::profile::tests::{machine, stack};
+
+    #[test]
+    fn a_stack_is_narrowed_and_widened_by_names() {
+        let whole = stack("demo", &Selection::default(), machine(4, 24));
+        let mut part = whole.clone();
+        part.keep(|name| ["redis", "model-adapter"].contains(&name), "not asked for");
+        assert_eq!(
+            part.component_names().collect::<Vec<_>>(),
+            ["redis", "model-adapter"]
+        );
+        assert!(part.partial && !part.metrics && part.mesh.is_none());
+        assert_eq!(
+            part.left_out
+                .iter()
+                .filter(|left| left.reason == "not asked for")
+                .count(),
+            whole.component_names().count() - 2
+        );
+        let running = part.amid(&whole, |name| ["nacos", "voice-engine"].contains(&name));
+        assert_eq!(
+            running.component_names().collect::<Vec<_>>(),
+            ["nacos", "redis", "model-adapter", "voice-engine"],
+            "in the order of the whole"
+        );
+        part.absorb(whole.clone());
+        assert_eq!(
+            part.component_names().count(),
+            whole.component_names().count() - 1,
+            "but the mesh"
+        );
+    }
 }
