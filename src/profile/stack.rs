@@ -261,6 +261,14 @@ impl Stack {
         systems.chain(services).chain(self.mesh.iter().map(|_| "istio"))
     }
 
+    /// The name of the system that is called so, by its name or an alias; a system that the stack has not keeps its own.
+    pub fn system_name<'a>(&'a self, called: &'a str) -> &'a str {
+        let mut systems = self.infrastructure.iter().map(|system| &system.infrastructure);
+        systems
+            .find(|system| system.is_called(called))
+            .map_or(called, |system| &system.name)
+    }
+
     /// Sum of all requests, sidecars and mesh included; without what Kubernetes itself takes.
     pub fn requested(&self) -> Amount {
         Capacity::of(self, Amount::default(), true).needed
