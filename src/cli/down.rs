@@ -2,6 +2,7 @@ use clap::ArgAction;
 
 use super::backup::Folder;
 use super::output::OutputArgs;
+use super::ports::Shape;
 use super::{Context, Run};
 use crate::engine::{self, DownOptions, Platform};
 use crate::failure::Failure;
@@ -53,6 +54,8 @@ impl Run for Down {
             _ if platform.options.place.existing().is_some() => DownOptions::KeepCluster,
             _ => DownOptions::Cluster,
         };
+        // What is shown before the question is to be what goes.
+        let hold = engine::lock_if_used(&platform.options.state)?;
         let report = context.block_on(async {
             let extent = engine::extent(&platform, options).await?;
             if !extent.goes.is_empty() {
@@ -81,6 +84,17 @@ impl Run for Down {
             }
             engine::down(&platform, options).await
         })?;
+        if matches!(
+            options,
+            DownOptions::KeepCluster | DownOptions::All | DownOptions::KeepInfra
+        ) {
+            let systems = platform.stack().infrastructure.iter();
+            let left = systems
+                .filter(|_| options == DownOptions::KeepInfra)
+                .map(|system| system.infrastructure.name.clone());
+            Shape::leaves(&platform.options.state, left.collect())?;
+        }
+        drop(hold);
         let text = self.output.output.text(&report, |_| {
             let lines = report
                 .removed

@@ -17,6 +17,7 @@ pub struct Pause {
 impl Run for Pause {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
+        let _hold = engine::lock_if_used(&platform.options.state)?;
         let report = context.block_on(engine::pause(&platform))?;
         context.print(&self.output.output.text(&report, |_| {
             let time = text::seconds(report.seconds);

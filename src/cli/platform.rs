@@ -112,6 +112,30 @@ impl Context {
             &wanted.selection,
             host,
         )?;
+        let mut whole = None;
+        if wanted.selection.is_partial() {
+            let all = wanted.selection.widened();
+            let mut all = resolve(&loaded.catalog, profile, &loaded.workspace, &all, host)?;
+            // What an `up` of another profile brought may run beside it too.
+            let before = shape.profile.as_deref().filter(|last| *last != profile.name);
+            if let Some(before) = before.and_then(|last| loaded.profiles.get(last)) {
+                let choice = Selection::default();
+                all.absorb(resolve(
+                    &loaded.catalog,
+                    before,
+                    &loaded.workspace,
+                    &choice,
+                    host,
+                )?);
+            }
+            whole = Some(all);
+        } else if let Some(part) = shape
+            .part
+            .filter(|_| wanted.deployed && shape.profile.as_ref() == Some(&profile.name))
+        {
+            whole = Some(stack.clone());
+            stack.keep(|name| part.contains(name), "`up` was not asked for it");
+        }
         if let Some(prefix) = &self.globals().namespace_prefix {
             stack.prefix(prefix);
         }
@@ -125,11 +149,11 @@ impl Context {
             kubeconfig: kubeconfig(),
             place,
         };
-        Ok(Platform::new(
-            options,
-            self.supply(&wanted.sources)?,
-            self.reporter(),
-        ))
+        let platform = Platform::new(options, self.supply(&wanted.sources)?, self.reporter());
+        Ok(match whole {
+            Some(whole) => platform.part_of(whole),
+            None => platform,
+        })
     }
 
     /// A platform without a cluster, for what is done with the sources and images of a stack alone.

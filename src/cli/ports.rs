@@ -1,6 +1,7 @@
 //! What is fixed when a cluster is made, its ports on this machine and its nodes, and the profile that `up` took last. Chosen
 //! once by flags, then remembered in the state folder, so that later commands need no flags to find it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Family, Plain};
+use crate::profile::Stack;
 
 /// The file in the state folder.
 const FILE: &str = "cluster.json";
@@ -38,6 +40,9 @@ pub struct Shape {
     /// The profile that the last `up` took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// What of it was asked for so far; `None` for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<BTreeSet<String>>,
 }
 
 impl Default for Shape {
@@ -47,6 +52,7 @@ impl Default for Shape {
             https_port: 8443,
             nodes: 1,
             profile: None,
+            part: None,
         }
     }
 }
@@ -60,6 +66,7 @@ impl Ports {
             https_port: self.https_port.unwrap_or(kept.https_port),
             nodes: nodes.unwrap_or(kept.nodes),
             profile: kept.profile,
+            part: kept.part,
         };
         if shape.http_port == shape.https_port {
             let message = format!("http and https cannot both have port {}", shape.http_port);
@@ -82,6 +89,30 @@ impl Shape {
         serde_json::from_str(&text)
             .map(Some)
             .map_err(|error| trouble("understand", &file, &error))
+    }
+
+    /// Notes what an `up` brings. `beside`: what is remembered of the platform that it joins, where there is one. A part
+    /// widens what was asked for before, and never narrows it.
+    pub fn brings(&mut self, stack: &Stack, beside: Option<&Self>) {
+        self.profile = Some(stack.profile.clone());
+        self.part = stack
+            .partial
+            .then(|| stack.component_names().map(str::to_owned).collect());
+        if let (Some(part), Some(beside)) = (&mut self.part, beside) {
+            match &beside.part {
+                Some(before) => part.extend(before.iter().cloned()),
+                None => self.part = None,
+            }
+        }
+    }
+
+    /// Notes that of the platform only the components of these names are left.
+    pub fn leaves(state: &Path, names: BTreeSet<String>) -> Result<(), Failure> {
+        let Some(kept) = Self::remembered(state)? else {
+            return Ok(());
+        };
+        let part = Some(names);
+        Self { part, ..kept }.remember(state)
     }
 
     /// Refuses other ports or nodes than those of the cluster that is there: nothing can change them.
@@ -126,6 +157,61 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_part_widens_what_was_asked_for_and_never_narrows_it() {
+        use crate::profile::{Selection, Sources, load_all, resolve};
+        let loaded = load_all(&Sources::default(), "test").unwrap();
+        let stack = |services: &[&str]| {
+            let selection = Selection {
+                services: services.iter().map(|name| (*name).to_owned()).collect(),
+                ..Selection::default()
+            };
+            resolve(
+                &loaded.catalog,
+                &loaded.profiles["dev"],
+                &loaded.workspace,
+                &selection,
+                None,
+            )
+            .unwrap()
+        };
+        let brought = |services: &[&str], beside: Option<&Shape>| {
+            let mut shape = Shape::default();
+            shape.brings(&stack(services), beside);
+            shape
+        };
+        let first = brought(&["model-adapter"], None);
+        let names = |shape: &Shape| {
+            shape
+                .part
+                .clone()
+                .map(|part| part.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            names(&first).unwrap(),
+            ["istio", "model-adapter", "redis"],
+            "a service with what it needs"
+        );
+        let second = brought(&["vector-store-adapter"], Some(&first));
+        assert_eq!(
+            names(&second).unwrap(),
+            [
+                "istio",
+                "milvus",
+                "model-adapter",
+                "redis",
+                "vector-store-adapter"
+            ]
+        );
+        let whole = brought(&[], Some(&second));
+        assert_eq!(
+            (names(&whole), whole.profile.as_deref()),
+            (None, Some("dev")),
+            "all of it"
+        );
+        assert_eq!(names(&brought(&["model-adapter"], Some(&whole))), None);
+    }
+
+    #[test]
     fn flags_over_memory_over_defaults() {
         let state = tempfile::tempdir().unwrap();
         let none = Ports::default();
@@ -146,7 +232,7 @@ mod tests {
                 http_port: 9080,
                 https_port: 8443,
                 nodes: 3,
-                profile: None,
+                ..Shape::default()
             }
         );
         let default = Shape::default();

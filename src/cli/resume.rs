@@ -23,6 +23,7 @@ pub struct Resume {
 impl Run for Resume {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
+        let _hold = engine::lock_if_used(&platform.options.state)?;
         let report = context.block_on(engine::resume(&platform, self.timeout))?;
         context.print(&self.output.output.text(&report, |_| {
             let time = text::seconds(report.seconds);

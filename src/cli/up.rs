@@ -157,6 +157,7 @@ impl Up {
             use_context: self.use_context,
             develop,
         };
+        let mut _hold = None;
         if !self.dry_run && !self.verify_only {
             let consent = |question: &str| context.agrees(question);
             let step = context.reporter().step("engine", "Container engine", None);
@@ -168,6 +169,8 @@ impl Up {
                 }
             };
             context.loaded()?.make_state()?;
+            // Before anything is remembered, and until the end.
+            _hold = Some(engine::lock(&platform.options.state)?);
             if let Some(existing) = platform.options.place.existing() {
                 self.agreed(context, platform, existing).await?;
             } else {
@@ -200,38 +203,33 @@ impl Up {
             namespaces.infra
         ))?;
         let state = &platform.options.state;
-        std::fs::create_dir_all(state).map_err(|error| {
-            Plain::new(
-                Family::Environment,
-                format!("can't make {}: {error}", state.display()),
-            )
-        })?;
-        let profile = Some(platform.stack().profile.clone());
-        Shape {
-            profile,
-            ..Shape::default()
-        }
-        .remember(state)
+        let kept = Shape::remembered(state)?.filter(|_| !there.components.is_empty());
+        let mut shape = Shape::default();
+        shape.brings(platform.stack(), kept.as_ref());
+        shape.remember(state)
     }
 
     /// The ports are fixed when the cluster is made; before that, and before a stopped one takes them again, whoever holds one
     /// is named. What was remembered of a cluster that is to be made binds nobody.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
         let state = &platform.options.state;
-        let shape = Shape {
+        let mut shape = Shape {
             http_port: platform.options.http_port,
             https_port: platform.options.https_port,
             nodes: platform.options.nodes,
-            profile: Some(platform.stack().profile.clone()),
+            ..Shape::default()
         };
         let there = platform.state().await?;
         if matches!(there, ClusterState::Missing | ClusterState::Broken(_)) {
             engine::free_ports(platform, ClusterPorts::Free).await?;
+            shape.brings(platform.stack(), None);
             return shape.remember(state);
         }
-        if let Some(kept) = Shape::remembered(state)? {
-            shape.must_be(&kept, &platform.cluster_name())?;
+        let kept = Shape::remembered(state)?;
+        if let Some(kept) = &kept {
+            shape.must_be(kept, &platform.cluster_name())?;
         }
+        shape.brings(platform.stack(), kept.as_ref());
         if there == ClusterState::Stopped {
             engine::free_ports(platform, ClusterPorts::Fixed).await?;
         }

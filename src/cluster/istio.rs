@@ -9,14 +9,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::k8s::{
-    ApplyOptions, Cluster, DeleteOptions, K8sError, KindInfo, MANAGER, ObjectRef, Propagation, View,
+    ApplyOptions, BUILT_IN, Cluster, DeleteOptions, K8sError, KindInfo, MANAGER, ObjectRef, Propagation, View,
     WaitOptions, apply_all, apply_one, delete_all, find, observe, observe_kinds, wait_for,
 };
 use crate::report::Step;
 use crate::supply::process::Command;
 
 use super::error::ClusterError;
-use super::manifest::{LABEL, SYSTEM, digest, objects};
+use super::manifest::{LABEL, SYSTEM, digest, kept, objects};
 
 /// Where the digest of the installed file is kept in the cluster.
 const MARK: &str = "vadev-mesh";
@@ -30,6 +30,11 @@ pub enum Mesh {
     Installed {
         /// Digest of its plan, see [`IstioPlan::digest`].
         digest: String,
+    },
+    /// An installation by vadev that is no longer whole.
+    Damaged {
+        /// What of it is missing or changed, in one line.
+        what: String,
     },
     /// An installation by something else.
     Foreign {
@@ -97,15 +102,20 @@ impl Istio {
 }
 
 impl Mesh {
-    /// What the cluster holds: one or two requests.
-    pub async fn observe(cluster: &Cluster) -> Result<Self, ClusterError> {
+    /// What the cluster holds. `cache` is where the manifests of installations are kept: what was installed from one that is
+    /// not there is believed to be whole.
+    pub async fn observe(cluster: &Cluster, cache: &Path) -> Result<Self, ClusterError> {
         let mark = ObjectRef::new("v1", "ConfigMap", SYSTEM, MARK);
         if let Some(found) = find(cluster, &mark).await? {
             let digest = found.data["data"]["digest"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            return Ok(Self::Installed { digest });
+            let damage = match kept(cache, &digest) {
+                Some(objects) => damage(cluster, &objects).await?,
+                None => None,
+            };
+            return Ok(damage.map_or(Self::Installed { digest }, |what| Self::Damaged { what }));
         }
         // By its label: a revisioned installation calls it `istiod-<revision>`.
         let kinds: Vec<KindInfo> = KindInfo::find("apps/v1", "Deployment")
@@ -218,6 +228,47 @@ impl Mesh {
     }
 }
 
+/// What a cluster lacks of an installation. Definitions are not asked for, they are megabytes: whoever deletes one deletes
+/// all objects of its kind, and that is seen.
+async fn damage(cluster: &Cluster, objects: &[Value]) -> Result<Option<String>, ClusterError> {
+    let parts: Vec<&Value> = objects
+        .iter()
+        .filter(|object| object["kind"] != "CustomResourceDefinition")
+        .collect();
+    let of = |kind: &&KindInfo| {
+        let same = |part: &&Value| part["apiVersion"] == kind.api_version && part["kind"] == kind.kind;
+        parts.iter().any(same)
+    };
+    let kinds: Vec<KindInfo> = BUILT_IN.iter().filter(of).copied().collect();
+    let found = observe_kinds(cluster, &format!("{LABEL}=vadev"), &kinds).await?;
+    Ok(differences(&parts, &kinds, |part| found.get(part)))
+}
+
+/// What is missing, and what of a workload was scaled, in one line.
+fn differences<'a>(
+    parts: &[&Value],
+    asked: &[KindInfo],
+    live: impl Fn(&ObjectRef) -> Option<&'a Value>,
+) -> Option<String> {
+    let of_part = |part: &&Value| {
+        let reference = ObjectRef::of(part).ok()?;
+        KindInfo::find(&reference.api_version, &reference.kind).filter(|kind| asked.contains(kind))?;
+        let name = format!("{}/{}", reference.kind, reference.name);
+        let Some(live) = live(&reference) else {
+            return Some(format!("{name} missing"));
+        };
+        let replicas = |object: &Value| object["spec"]["replicas"].as_u64();
+        let (wanted, there) = (replicas(part)?, replicas(live)?);
+        (wanted != there).then(|| format!("{name} drifted: spec.replicas {there} → {wanted}"))
+    };
+    let found: Vec<String> = parts.iter().filter_map(of_part).collect();
+    match found.as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        [first, rest @ ..] => Some(format!("{first} and {} more", rest.len())),
+    }
+}
+
 /// The `ConfigMap` with the mesh's root certificate.
 const ROOT_CERTIFICATE: &str = "istio-ca-root-cert";
 
@@ -274,5 +325,48 @@ mod tests {
         ));
         assert!(!with(json!({"emptyDir": {}})));
         assert!(!mounts_root(&json!({"kind": "Service"})));
+    }
+
+    #[test]
+    fn what_was_deleted_or_scaled_by_hand_is_named() {
+        let object = |kind: &str, name: &str, spec: Value| {
+            json!({"apiVersion": if kind == "Deployment" { "apps/v1" } else { "v1" }, "kind": kind,
+                   "metadata": {"name": name, "namespace": SYSTEM}, "spec": spec})
+        };
+        let istiod = object("Deployment", "istiod", json!({"replicas": 1}));
+        // Its manifest says no number: that is the autoscaler's, or whoever's.
+        let gateway = object("Deployment", "istio-ingressgateway", json!({}));
+        let service = object("Service", "istiod", json!({}));
+        let parts = [&istiod, &gateway, &service];
+        let asked: Vec<KindInfo> = BUILT_IN.to_vec();
+        let told = |live: &[&Value]| {
+            differences(&parts, &asked, |wanted| {
+                live.iter()
+                    .find(|one| ObjectRef::of(one).is_ok_and(|one| one == *wanted))
+                    .copied()
+            })
+        };
+        let scaled = object("Deployment", "istio-ingressgateway", json!({"replicas": 3}));
+        assert_eq!(told(&[&istiod, &scaled, &service]), None);
+        let without_gateway = told(&[&istiod, &service]);
+        assert_eq!(
+            without_gateway.as_deref(),
+            Some("Deployment/istio-ingressgateway missing")
+        );
+        let stopped = object("Deployment", "istiod", json!({"replicas": 0}));
+        assert_eq!(
+            told(&[&stopped, &gateway]).as_deref(),
+            Some("Deployment/istiod drifted: spec.replicas 0 → 1 and 1 more")
+        );
+        let deployments: Vec<KindInfo> = BUILT_IN
+            .iter()
+            .filter(|kind| kind.kind == "Deployment")
+            .copied()
+            .collect();
+        let unasked = differences(&parts, &deployments, |_| None).unwrap();
+        assert_eq!(
+            unasked, "Deployment/istiod missing and 1 more",
+            "of a kind that was not asked for nothing is known"
+        );
     }
 }

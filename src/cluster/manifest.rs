@@ -35,14 +35,12 @@ pub(super) async fn objects(
     version: &str,
     step: &Step,
 ) -> Result<Vec<Value>, ClusterError> {
-    let kept = cache.join(format!("istio-{}.json", &digest(operator, version)[..16]));
-    if let Some(objects) = std::fs::read(&kept)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-    {
+    let digest = digest(operator, version);
+    if let Some(objects) = kept(cache, &digest) {
         return Ok(objects);
     }
-    let file = cache.join(format!("istio-{}.yaml", &digest(operator, version)[..16]));
+    let kept = place(cache, &digest, "json");
+    let file = place(cache, &digest, "yaml");
     write_atomically(&file, operator.as_bytes())?;
     let generate = Command::new(istioctl)
         .args(["manifest", "generate", "-f"])
@@ -57,6 +55,17 @@ pub(super) async fn objects(
     let text = serde_json::to_vec(&objects).map_err(|e| content(&kept, &e))?;
     write_atomically(&kept, &text)?;
     Ok(objects)
+}
+
+/// The objects that were made for a digest, where they are still here.
+pub(super) fn kept(cache: &Path, digest: &str) -> Option<Vec<Value>> {
+    let text = std::fs::read(place(cache, digest, "json")).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn place(cache: &Path, digest: &str, ending: &str) -> PathBuf {
+    let short: String = digest.chars().take(16).collect();
+    cache.join(format!("istio-{short}.{ending}"))
 }
 
 fn content(path: &Path, problem: &impl ToString) -> ClusterError {

@@ -63,14 +63,24 @@ async fn rendered(
 ) -> Result<Vec<Object>, Failure> {
     let stack = platform.stack();
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, stack.workspace);
-    let kinds: Vec<KindInfo> = KindInfo::find("v1", "Secret").copied().into_iter().collect();
+    // Secrets for their values; workloads for what runs beside the component, on which its objects depend.
+    let needed = [
+        ("v1", "Secret"),
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+    ];
+    let kinds: Vec<KindInfo> = needed
+        .iter()
+        .filter_map(|(version, kind)| KindInfo::find(version, kind).copied())
+        .collect();
     let live = k8s::observe_kinds(cluster, &selector, &kinds).await?;
     let live = live
         .iter()
         .map(|(id, value)| (ObjectId::from(id), value.clone()))
         .collect();
+    let amid = platform.amid(&live);
     let state = &platform.options.state;
-    let secrets = secrets::ensure(state, stack, &secrets::live(&live)).map_err(|error| {
+    let secrets = secrets::ensure(state, &amid, &secrets::live(&live)).map_err(|error| {
         let message = format!(
             "can't keep the development secrets in {}: {error}",
             state.display()
@@ -88,7 +98,7 @@ async fn rendered(
         secrets,
         ..Setting::default()
     };
-    let mut objects = render::objects(stack, &setting);
+    let mut objects = render::objects(&amid, &setting);
     objects.retain(|object| object.component() == name);
     Ok(objects)
 }

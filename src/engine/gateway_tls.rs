@@ -18,11 +18,27 @@ pub async fn serve_elsewhere(platform: &Platform, cluster: &Cluster) -> Result<(
     serve(platform, cluster, ApplyOptions::default()).await
 }
 
+/// The Secret that the gateway serves from, where it is not there.
+pub async fn missing(platform: &Platform, cluster: &Cluster) -> Result<Option<String>, Failure> {
+    if platform.stack().mesh.is_none() {
+        return Ok(None);
+    }
+    let secret = secret(platform);
+    let there = k8s::find(cluster, &secret).await?;
+    Ok(there
+        .is_none()
+        .then(|| format!("{}/{}", secret.kind, secret.name)))
+}
+
+fn secret(platform: &Platform) -> ObjectRef {
+    ObjectRef::new("v1", "Secret", &platform.stack().namespaces.mesh, &tls_secret(platform.stack()))
+}
+
 /// Gives the gateway's https port a development certificate; one that is there, whoever made it, stays.
 pub async fn serve(platform: &Platform, cluster: &Cluster, options: ApplyOptions<'_>) -> Result<(), Failure> {
     let namespace = &platform.stack().namespaces.mesh;
     let name = tls_secret(platform.stack());
-    let there = k8s::find(cluster, &ObjectRef::new("v1", "Secret", namespace, &name)).await?;
+    let there = k8s::find(cluster, &secret(platform)).await?;
     if there.is_some() {
         return Ok(());
     }

@@ -36,6 +36,7 @@ pub fn state(found: Mesh) -> MeshState {
     match found {
         Mesh::Missing => MeshState::Missing,
         Mesh::Installed { digest } => MeshState::Installed(digest),
+        Mesh::Damaged { what } => MeshState::Damaged(what),
         Mesh::Foreign { .. } => MeshState::Foreign,
     }
 }

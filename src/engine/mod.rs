@@ -54,5 +54,6 @@ pub use room::free;
 pub use secrets::keep as keep_secret;
 pub use status::{ComponentStatus, StatusReport, status};
 pub use tokens::{Claims, Token, TokenError, TokenKey, mesh_setting};
+pub use turn::{Hold, lock, lock_if_used};
 pub use up::{Goal, PlannedStep, StepReport, UpOptions, UpReport, up};
 pub use verify::{verify, verify_now, verify_promoted};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::builds;
+use super::gateway_tls;
 use super::images::Images;
 use super::mesh;
 use super::platform::Platform;
@@ -60,10 +61,12 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
         .cloned()
         .collect();
     let nodes = nodes(platform).await?;
-    let (snapshot, missing, installed, seen) = tokio::join!(
+    let cache = platform.supply.cache().root();
+    let (snapshot, missing, installed, certificate, seen) = tokio::join!(
         k8s::observe(&cluster, &selector),
         lacking(platform, images, &nodes, &wanted),
-        Mesh::observe(&cluster),
+        Mesh::observe(&cluster, cache),
+        gateway_tls::missing(platform, &cluster),
         builds::observe(
             platform,
             &images.sources,
@@ -86,6 +89,7 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
         mesh::refuse_old(&cluster.version().await?, &installed)?;
     }
     observed.mesh = mesh::state(installed);
+    observed.certificate_missing = certificate?;
     Ok((observed, Some(cluster)))
 }
 

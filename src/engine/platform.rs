@@ -1,6 +1,10 @@
 //! One platform on one machine: what it is to be, and through what it is reached.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+use serde_json::Value;
 
 use super::place::Place;
 use super::ports::ClusterPorts;
@@ -9,7 +13,9 @@ use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, Target};
 use crate::plan::ClusterState;
 use crate::profile::Stack;
+use crate::render::ObjectId;
 use crate::render::kind::KindCluster;
+use crate::render::object::COMPONENT;
 use crate::report::{Outcome, Reporter, Step};
 use crate::supply::Supply;
 
@@ -43,6 +49,8 @@ pub struct Platform {
     pub supply: Supply,
     /// Where events go.
     pub reporter: Reporter,
+    /// What the stack is a part of, where it is one.
+    whole: Option<Stack>,
 }
 
 impl Platform {
@@ -52,7 +60,15 @@ impl Platform {
             options,
             supply,
             reporter,
+            whole: None,
         }
+    }
+
+    /// Says what the stack is a part of: of this, some may run beside it.
+    #[must_use]
+    pub fn part_of(mut self, whole: Stack) -> Self {
+        self.whole = Some(whole);
+        self
     }
 
     /// The workspace's folder: sources are relative to it.
@@ -63,6 +79,20 @@ impl Platform {
     /// The resolved stack.
     pub fn stack(&self) -> &Stack {
         &self.options.stack
+    }
+
+    /// The stack with what runs beside it, as the cluster's objects show.
+    pub fn amid(&self, live: &BTreeMap<ObjectId, Value>) -> Cow<'_, Stack> {
+        let Some(whole) = &self.whole else {
+            return Cow::Borrowed(self.stack());
+        };
+        let workloads = live
+            .iter()
+            .filter(|(id, _)| matches!(id.kind.as_str(), "Deployment" | "StatefulSet"));
+        let running: BTreeSet<&str> = workloads
+            .filter_map(|(_, value)| value["metadata"]["labels"][COMPONENT].as_str())
+            .collect();
+        Cow::Owned(self.stack().amid(whole, |name| running.contains(name)))
     }
 
     /// What the cluster is called: `vadev-<workspace>` by kind, or its context where it is not vadev's own.

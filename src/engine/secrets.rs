@@ -29,10 +29,10 @@ pub fn ensure(folder: &Path, stack: &Stack, live: &Secrets) -> io::Result<Secret
     }
     for system in &stack.infrastructure {
         let entry = &system.infrastructure;
-        fill(&mut known, &entry.name, &entry.secrets)?;
+        fill(&mut known, stack, &entry.name, &entry.secrets)?;
     }
     for sized in &stack.services {
-        fill(&mut known, &sized.service.name, &sized.service.secrets)?;
+        fill(&mut known, stack, &sized.service.name, &sized.service.secrets)?;
     }
     if known != before {
         store(folder, &known)?;
@@ -80,12 +80,17 @@ pub fn live(objects: &BTreeMap<ObjectId, Value>) -> Secrets {
 }
 
 /// A key that comes from another component takes the value that component has: its first key of the same name, or its
-/// first key at all.
-fn fill(known: &mut Secrets, component: &str, keys: &IndexMap<String, SecretSource>) -> io::Result<()> {
+/// first key at all. It may be named by an alias.
+fn fill(
+    known: &mut Secrets,
+    stack: &Stack,
+    component: &str,
+    keys: &IndexMap<String, SecretSource>,
+) -> io::Result<()> {
     for (key, source) in keys {
         let value = match &source.from {
             Some(from) => {
-                let theirs = known.get(from);
+                let theirs = known.get(stack.system_name(from));
                 theirs
                     .and_then(|keys| keys.get(key).or_else(|| keys.values().next()))
                     .cloned()
@@ -144,36 +149,37 @@ fn store(folder: &Path, secrets: &Secrets) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Selection, Sources, load_all, resolve};
 
     #[test]
     fn a_value_is_made_once_and_shared_with_who_names_its_system() {
-        let mut known = Secrets::new();
-        let own = IndexMap::from([("POSTGRES_PASSWORD".to_owned(), SecretSource { from: None })]);
-        let theirs = IndexMap::from([
-            (
-                "POSTGRES_PASSWORD".to_owned(),
-                SecretSource {
-                    from: Some("postgres".into()),
-                },
-            ),
-            (
-                "KAFKA_PASSWORD".to_owned(),
-                SecretSource {
-                    from: Some("kafka".into()),
-                },
-            ),
-        ]);
-        fill(&mut known, "postgres", &own).expect("random");
-        let first = known["postgres"]["POSTGRES_PASSWORD"].clone();
-        fill(&mut known, "postgres", &own).expect("random");
-        fill(&mut known, "identity-service", &theirs).expect("random");
-        assert_eq!(known["postgres"]["POSTGRES_PASSWORD"], first);
-        assert_eq!(known["identity-service"]["POSTGRES_PASSWORD"], first);
-        assert!(
-            !known["identity-service"].contains_key("KAFKA_PASSWORD"),
-            "kafka is not in the stack"
+        let loaded = load_all(&Sources::default(), "test").expect("what is built in");
+        let stack = resolve(
+            &loaded.catalog,
+            &loaded.profiles["dev"],
+            &loaded.workspace,
+            &Selection::default(),
+            None,
+        )
+        .expect("resolves");
+        let folder = tempfile::tempdir().expect("folder");
+        let known = ensure(folder.path(), &stack, &Secrets::new()).expect("made");
+        assert_eq!(
+            ensure(folder.path(), &stack, &Secrets::new()).expect("read"),
+            known
         );
+        let first = &known["postgres"]["password"];
+        assert_eq!(known["identity-service"]["POSTGRES_PASSWORD"], *first);
         assert_eq!(first.len(), 64);
+        assert_eq!(
+            known["voice-engine"]["MINIO_SECRET_KEY"], known["minio-standalone"]["password"],
+            "by an alias"
+        );
+        let of_analytics = known.get("analytics-service");
+        assert!(
+            of_analytics.is_none_or(|keys| !keys.contains_key("CLICKHOUSE_PASSWORD")),
+            "clickhouse is not in the stack"
+        );
     }
 
     #[test]

@@ -115,7 +115,8 @@ pub struct StepReport {
     pub seconds: f64,
 }
 
-/// Brings the platform up. The engine (Docker) answers already.
+/// Brings the platform up. The engine (Docker) answers already, and unless nothing is to be carried out the caller holds the
+/// workspace's [lock](super::lock): two runs would undo each other's half-done steps.
 ///
 /// # Errors
 /// Any layer's failure; the first one, while steps under way are brought to their end.
@@ -129,17 +130,20 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
         report.status = Some(status(platform, &cluster).await?);
         return Ok(report);
     }
-    for step in Journal::interrupted(state).map_err(|error| journal_trouble(&error))? {
+    // What another run has begun and not ended, it is still at.
+    let begun_earlier = if options.goal == Goal::Planned && turn::is_locked(state) {
+        platform
+            .reporter
+            .note("another vadev is working on this workspace: what it has not done yet is in the plan");
+        Vec::new()
+    } else {
+        Journal::interrupted(state).map_err(|error| journal_trouble(&error))?
+    };
+    for step in begun_earlier {
         platform.reporter.note(format!(
             "an earlier run was interrupted in `{step}`; going on from what is there"
         ));
     }
-    // Held until the end: two runs would undo each other's half-done steps.
-    let _turn = if options.goal == Goal::Planned {
-        None
-    } else {
-        Some(turn::lock(state)?)
-    };
     let mut steps = Vec::new();
     let mut planned = Vec::new();
     let mut known = None;
@@ -227,8 +231,9 @@ fn objects(
     api: IstioApi,
 ) -> Result<Vec<Object>, Failure> {
     let state = &platform.options.state;
+    let amid = platform.amid(&observed.objects);
     let live = secrets::live(&observed.objects);
-    let secrets = secrets::ensure(state, platform.stack(), &live).map_err(|error| {
+    let secrets = secrets::ensure(state, &amid, &live).map_err(|error| {
         let message = format!(
             "can't keep the development secrets in {}: {error}",
             state.display()
@@ -253,7 +258,7 @@ fn objects(
         ),
         ..Setting::default()
     };
-    Ok(render::objects(platform.stack(), &setting))
+    Ok(render::part(platform.stack(), &amid, &setting))
 }
 
 async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<StepReport>, Failure> {

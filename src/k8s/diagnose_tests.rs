@@ -1,4 +1,5 @@
 use super::*;
+use crate::k8s::suspect::{Restarts, suspect_since};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -199,4 +200,52 @@ fn a_ready_or_starting_pod_raises_no_suspicion() {
         [container("app", 2, true, &json!({"running": {}}), &ended(1, "Error"))]});
     assert!(suspect(&[pod(&ready)], &[]).is_none());
     assert!(suspect(&[pod(&one(&waiting("PodInitializing", ""), &json!({}), 0))], &[]).is_none());
+}
+
+#[test]
+fn restarts_from_before_the_wait_are_no_crash_of_now() {
+    let running = json!({"running": {}});
+    let status = |restarts| json!({"phase": "Running", "containerStatuses": [container("app", restarts, false, &running, &ended(137, "Error"))]});
+    let mut before = Restarts::default();
+    before.note(&[pod(&status(5))]);
+    let since = |status: &Value| suspect_since(&[pod(status)], &[], &before);
+    assert!(since(&status(5)).is_none(), "its node was stopped five times");
+    assert!(since(&status(7)).is_none());
+    assert_eq!(since(&status(8)).unwrap().patience, Duration::ZERO);
+    let back_off = one(&waiting("CrashLoopBackOff", ""), &ended(1, "Error"), 6);
+    assert!(
+        since(&back_off).unwrap().patience > Duration::ZERO,
+        "what it waits for may be starting again as well"
+    );
+    let gone = one(&running, &ended(255, "Unknown"), 9);
+    assert!(suspect(&[pod(&gone)], &[]).is_none());
+}
+
+#[test]
+fn a_slow_starter_has_the_time_of_its_startup_probe() {
+    let pod = |started: bool| {
+        let mut status = container("app", 0, false, &json!({"running": {}}), &json!({}));
+        status["started"] = json!(started);
+        let probe = json!({"periodSeconds": 1, "failureThreshold": 180});
+        Arc::new(
+            serde_json::from_value::<Pod>(json!({
+                "metadata": {"name": "agent-1", "uid": "u1"},
+                "spec": {"containers": [{"name": "app", "startupProbe": probe}]},
+                "status": {"phase": "Running", "containerStatuses": [status]},
+            }))
+            .unwrap(),
+        )
+    };
+    let patience = |started, what: &str| {
+        let probe = event("Unhealthy", "spec.containers{app}", 9, what);
+        suspect(&[pod(started)], &[probe]).map(|found| found.patience)
+    };
+    let (starting, serving) = ("Startup probe failed: 503", "Readiness probe failed: 503");
+    assert_eq!(patience(false, starting), Some(Duration::from_mins(3)));
+    assert_eq!(
+        patience(true, starting),
+        None,
+        "it has started since, and the time counts anew"
+    );
+    assert_eq!(patience(true, serving), Some(Duration::from_secs(90)));
 }

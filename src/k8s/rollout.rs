@@ -13,7 +13,7 @@ use super::error::K8sError;
 use super::object::ObjectRef;
 use super::ready::Readiness;
 use super::retry::{pause, retrying, transient};
-use super::suspect::{Suspicion, suspect};
+use super::suspect::{Restarts, Suspicion, suspect_since};
 use super::view::View;
 
 /// How to wait.
@@ -52,6 +52,7 @@ impl View {
         let end = begun + options.within;
         let mut pulse = self.pulse();
         let mut trouble: Option<(Suspicion, Instant)> = None;
+        let mut before = Restarts::default();
         let mut told = String::new();
         loop {
             pulse.mark_unchanged();
@@ -63,8 +64,10 @@ impl View {
                 Readiness::Waiting(detail) => detail,
             };
             let pods = self.pods_of(target);
-            trouble = suspect(&pods, &self.events_about(target, &pods)).map(|now| match trouble.take() {
-                Some((before, since)) if now.continues(&before) => (now, since),
+            before.note(&pods);
+            let found = suspect_since(&pods, &self.events_about(target, &pods), &before);
+            trouble = found.map(|now| match trouble.take() {
+                Some((earlier, since)) if now.continues(&earlier) => (now, since),
                 _ => (now, Instant::now()),
             });
             let line = trouble

@@ -1,9 +1,10 @@
 //! What the state of pods and their events give away about why something does not become ready. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 
 use super::diagnose::Cause;
 
@@ -33,13 +34,62 @@ impl Suspicion {
 /// The name of Istio's proxy container.
 pub(super) const SIDECAR: &str = "istio-proxy";
 
-/// The likeliest reason, the most certain first; `None` while everything is merely on its way.
+/// How often each container had been started anew when a wait first saw it. Only what comes on top says anything about the
+/// wait: each stop of a node is a restart too.
+#[derive(Debug, Default)]
+pub struct Restarts(BTreeMap<(String, String), i32>);
+
+impl Restarts {
+    /// Notes the containers that were not seen before.
+    pub fn note(&mut self, pods: &[Arc<Pod>]) {
+        for pod in pods {
+            for container in containers(pod) {
+                self.0
+                    .entry(key(pod, container))
+                    .or_insert(container.restart_count);
+            }
+        }
+    }
+
+    /// How often the container was started anew since then.
+    fn since(&self, pod: &Pod, container: &ContainerStatus) -> i32 {
+        let before = self.0.get(&key(pod, container)).copied().unwrap_or_default();
+        container.restart_count.saturating_sub(before)
+    }
+}
+
+fn key(pod: &Pod, container: &ContainerStatus) -> (String, String) {
+    (
+        pod.metadata.uid.clone().unwrap_or_default(),
+        container.name.clone(),
+    )
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.iter();
+    status.flat_map(|status| {
+        let first = status.init_container_statuses.iter().flatten();
+        first.chain(status.container_statuses.iter().flatten())
+    })
+}
+
+/// As [`suspect_since`], counting every restart that ever was.
 pub fn suspect(pods: &[Arc<Pod>], events: &[Arc<Event>]) -> Option<Suspicion> {
+    suspect_since(pods, events, &Restarts::default())
+}
+
+/// The likeliest reason, the most certain first; `None` while everything is merely on its way. `before`: the restarts that
+/// are no part of the story.
+pub(super) fn suspect_since(
+    pods: &[Arc<Pod>],
+    events: &[Arc<Event>],
+    before: &Restarts,
+) -> Option<Suspicion> {
     let of_pods = pods.iter().flat_map(|pod| {
         let own = events
             .iter()
             .filter(|e| e.involved_object.uid.is_some() && e.involved_object.uid == pod.metadata.uid);
-        about_pod(pod, &own.map(Arc::as_ref).collect::<Vec<_>>())
+        about_pod(pod, &own.map(Arc::as_ref).collect::<Vec<_>>(), before)
     });
     let refused = pods.is_empty().then(|| refused(events)).flatten();
     of_pods.chain(refused).min_by_key(|s| (s.patience, s.cause))
@@ -61,7 +111,7 @@ fn refused(events: &[Arc<Event>]) -> Option<Suspicion> {
     })
 }
 
-fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
+fn about_pod(pod: &Pod, events: &[&Event], before: &Restarts) -> Vec<Suspicion> {
     let name = pod.metadata.name.clone();
     let suspicion = |cause, container: Option<&str>, message: &str, patience| Suspicion {
         cause,
@@ -94,13 +144,12 @@ fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
             found.push(suspicion(Cause::Unschedulable, None, message, patience));
         }
     }
-    let statuses = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .chain(status.container_statuses.iter().flatten());
-    for container in statuses {
-        if let Some((cause, message, patience)) = about_container(container, events) {
+    for container in containers(pod) {
+        let restarts = before.since(pod, container);
+        if let Some((cause, message, mut patience)) = about_container(container, events, restarts) {
+            if cause == Cause::ProbeFailing && container.started != Some(true) {
+                patience = patience.max(time_to_start(pod, &container.name));
+            }
             found.push(suspicion(cause, Some(&container.name), &message, patience));
         }
     }
@@ -127,8 +176,32 @@ fn about_pod(pod: &Pod, events: &[&Event]) -> Vec<Suspicion> {
     found
 }
 
-/// Cause, message and seconds of patience for one container.
-fn about_container(container: &ContainerStatus, events: &[&Event]) -> Option<(Cause, String, u64)> {
+/// Seconds that a container's startup probe gives it; zero without one.
+fn time_to_start(pod: &Pod, container: &str) -> u64 {
+    let spec = pod.spec.iter();
+    let mut all = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let probe = all
+        .find(|one| one.name == container)
+        .and_then(|one| one.startup_probe.as_ref());
+    let seconds = probe.map(|probe| {
+        // The API server's defaults.
+        let (failures, period) = (
+            probe.failure_threshold.unwrap_or(3),
+            probe.period_seconds.unwrap_or(10),
+        );
+        failures
+            .saturating_mul(period)
+            .saturating_add(probe.initial_delay_seconds.unwrap_or(0))
+    });
+    seconds.map_or(0, |seconds| u64::try_from(seconds).unwrap_or_default())
+}
+
+/// Cause, message and seconds of patience for one container, which was started anew so many times.
+fn about_container(
+    container: &ContainerStatus,
+    events: &[&Event],
+    restarts: i32,
+) -> Option<(Cause, String, u64)> {
     let state = container.state.as_ref();
     let last_end = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     if let Some(waiting) = state.and_then(|s| s.waiting.as_ref()) {
@@ -151,7 +224,7 @@ fn about_container(container: &ContainerStatus, events: &[&Event]) -> Option<(Ca
             "CreateContainerError" | "RunContainerError" | "PreStartHookError" | "PostStartHookError" => {
                 Some((Cause::ContainerStart, message, 10))
             }
-            "CrashLoopBackOff" => Some(crash(container, last_end)),
+            "CrashLoopBackOff" => Some(crash(container, last_end, restarts)),
             _ => None,
         };
     }
@@ -159,19 +232,24 @@ fn about_container(container: &ContainerStatus, events: &[&Event]) -> Option<(Ca
         .and_then(|s| s.terminated.as_ref())
         .filter(|t| t.exit_code != 0)
     {
-        return Some(crash(container, Some(end)));
+        return Some(crash(container, Some(end), restarts));
     }
     let running = state.is_some_and(|s| s.running.is_some());
     if !running || container.ready {
         return None;
     }
-    if last_end.is_some_and(|end| end.exit_code != 0) && container.restart_count >= 3 {
-        return Some(crash(container, last_end));
+    if last_end.is_some_and(|end| end.exit_code != 0 && !with_its_node(end)) && restarts >= 3 {
+        return Some(crash(container, last_end, restarts));
     }
     let path = format!("{{{}}}", container.name);
     let probe = events.iter().rev().find(|e| {
         let about = e.involved_object.field_path.as_deref().unwrap_or_default();
-        e.reason.as_deref() == Some("Unhealthy") && about.ends_with(&path)
+        // How it failed until it had started says nothing about how it is now.
+        let past = container.started == Some(true)
+            && e.message
+                .as_deref()
+                .is_some_and(|m| m.starts_with("Startup probe"));
+        e.reason.as_deref() == Some("Unhealthy") && about.ends_with(&path) && !past
     });
     if container.name == SIDECAR {
         let message = probe
@@ -184,15 +262,20 @@ fn about_container(container: &ContainerStatus, events: &[&Event]) -> Option<(Ca
     Some((Cause::ProbeFailing, probe.message.clone().unwrap_or_default(), 90))
 }
 
+/// Whether a container ended because its node did: the runtime finds it gone, and knows nothing of how.
+fn with_its_node(end: &ContainerStateTerminated) -> bool {
+    end.exit_code == 255 && end.reason.as_deref() == Some("Unknown")
+}
+
 /// A container that ended badly. The kubelet waits 10, 20, 40 s between restarts: the third restart is a minute of
 /// trying, after which a missing dependency is no likely reason any more.
 fn crash(
     container: &ContainerStatus,
-    end: Option<&k8s_openapi::api::core::v1::ContainerStateTerminated>,
+    end: Option<&ContainerStateTerminated>,
+    restarts: i32,
 ) -> (Cause, String, u64) {
-    let restarts = container.restart_count;
-    let times = if restarts > 0 {
-        format!(", restarted {restarts} times")
+    let times = if container.restart_count > 0 {
+        format!(", restarted {} times", container.restart_count)
     } else {
         String::new()
     };

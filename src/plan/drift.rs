@@ -12,6 +12,71 @@ pub fn drift(desired: &Value, live: &Value) -> Vec<String> {
     found
 }
 
+/// Under this name vadev applies.
+pub const APPLIER: &str = "vadev";
+
+/// Every place that vadev applied last time and does not render any more, for people: `data.FOO not wanted any more`. The
+/// API server keeps account of who applied which field, so others' fields are never among them.
+pub fn dropped(desired: &Value, live: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    for entry in entries.into_iter().flatten() {
+        let applied = entry["manager"] == APPLIER
+            && entry["operation"] == "Apply"
+            && entry["subresource"].as_str().unwrap_or_default().is_empty()
+            // In another version the same fields may have other names.
+            && entry["apiVersion"] == desired["apiVersion"];
+        if applied {
+            owned("", &entry["fieldsV1"], desired, &mut found);
+        }
+    }
+    found
+}
+
+/// Walks down a tree of fields: `f:name` is a field, `k:{…}` an entry of a list by its keys, `v:…` one by its value, `.` the
+/// place itself.
+fn owned(path: &str, fields: &Value, desired: &Value, found: &mut Vec<String>) {
+    for (step, below) in fields.as_object().into_iter().flatten() {
+        let Some((sort, text)) = step.split_once(':') else {
+            continue;
+        };
+        let (path, place) = match sort {
+            "f" => (join(path, text), desired.get(text)),
+            "k" => {
+                let keys: Value = serde_json::from_str(text).unwrap_or_default();
+                (format!("{path}[{}]", shown(&keys)), entry(desired, &keys))
+            }
+            "v" => {
+                let value: Value = serde_json::from_str(text).unwrap_or_default();
+                let items = desired.as_array();
+                let item = items.and_then(|items| items.iter().find(|item| **item == value));
+                (format!("{path}[{}]", brief(&value)), item)
+            }
+            _ => continue,
+        };
+        match place {
+            Some(place) => owned(&path, below, place, found),
+            None => found.push(format!("{path} not wanted any more")),
+        }
+    }
+}
+
+/// The entry of a list with these keys. One that it leaves out has its default value.
+fn entry<'a>(list: &'a Value, keys: &Value) -> Option<&'a Value> {
+    let keys = keys.as_object()?;
+    let has = |item: &&Value| {
+        keys.iter()
+            .all(|(key, value)| item.get(key).is_none_or(|there| same(value, there)))
+    };
+    list.as_array()?.iter().find(has)
+}
+
+/// The first key's value: enough to know an entry by.
+fn shown(keys: &Value) -> String {
+    let first = keys.as_object().and_then(|keys| keys.values().next());
+    first.map(brief).unwrap_or_default()
+}
+
 fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<String>) {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => {
@@ -105,6 +170,47 @@ mod tests {
         assert!(drift(&desired, &live).is_empty(), "{:?}", drift(&desired, &live));
         let other = json!({ "volumeMounts": [mount("/etc/a", "c"), mount("/etc/b", "b")] });
         assert_eq!(drift(&desired, &other), ["volumeMounts[/etc/a].subPath c → a"]);
+    }
+
+    #[test]
+    fn what_was_applied_and_is_not_rendered_any_more_is_named() {
+        assert_eq!(APPLIER, crate::k8s::MANAGER);
+        let applied = json!({
+            "f:metadata": { "f:labels": { "f:app": {} } },
+            "f:data": { ".": {}, "f:FOO": {}, "f:LEVEL": {} },
+            "f:spec": {
+                "f:containers": { "k:{\"name\":\"a\"}": {
+                    ".": {}, "f:name": {},
+                    "f:env": { "k:{\"name\":\"OLD\"}": { ".": {}, "f:name": {}, "f:value": {} } },
+                    "f:ports": { "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:containerPort": {} } },
+                } },
+                "f:finalizers": { "v:\"x\"": {}, "v:\"y\"": {} },
+            },
+        });
+        let entry = |manager: &str, operation: &str, fields: Value| json!({ "manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": fields });
+        let live = json!({ "metadata": { "managedFields": [
+            entry(APPLIER, "Apply", applied),
+            entry(APPLIER, "Update", json!({ "f:data": { "f:BY_HAND": {} } })),
+            entry("kubectl", "Apply", json!({ "f:data": { "f:THEIRS": {} } })),
+        ] } });
+        let container =
+            json!({ "name": "a", "env": [{ "name": "NEW" }], "ports": [{ "containerPort": 80 }] });
+        let desired = json!({
+            "apiVersion": "v1",
+            "metadata": { "labels": { "app": "a" } },
+            "data": { "LEVEL": "info" },
+            "spec": { "containers": [container], "finalizers": ["x"] },
+        });
+        assert_eq!(
+            dropped(&desired, &live),
+            [
+                "data.FOO not wanted any more",
+                "spec.containers[a].env[OLD] not wanted any more",
+                "spec.finalizers[y] not wanted any more",
+            ]
+        );
+        let other_version = json!({ "apiVersion": "v2" });
+        assert!(dropped(&other_version, &live).is_empty());
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Observed {
     pub stale: BTreeMap<String, String>,
     /// Istio's control plane.
     pub mesh: MeshState,
+    /// What the ingress gateway cannot serve https without, where it is missing: the Secret with its certificate.
+    pub certificate_missing: Option<String>,
     /// vadev's objects in the cluster.
     pub objects: BTreeMap<ObjectId, Value>,
 }
@@ -49,6 +51,8 @@ pub enum MeshState {
     Missing,
     /// Installed by vadev from an installation file with this digest.
     Installed(String),
+    /// Installed by vadev, and no longer whole: what is missing of it.
+    Damaged(String),
     /// Installed by somebody else.
     Foreign,
 }

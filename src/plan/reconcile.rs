@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::drift::drift;
+use super::drift::{drift, dropped};
 use crate::render::develop;
 use crate::render::object::{COMPONENT, Object, ObjectId};
 
@@ -56,7 +56,8 @@ fn named(object: &Object, live: &Value) -> Option<String> {
     if develop::ended(object, live) {
         return Some("development ended".to_owned());
     }
-    let differences = drift(object.value(), live);
+    let mut differences = drift(object.value(), live);
+    differences.extend(dropped(object.value(), live));
     if differences.is_empty() {
         return None;
     }

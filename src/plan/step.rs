@@ -28,6 +28,8 @@ pub enum Action {
     ShipImages(Vec<String>),
     /// Install Istio and wait until it injects.
     InstallMesh,
+    /// Give the ingress gateway a certificate.
+    ServeCertificate,
     /// Wait until the ingress gateway is ready.
     WaitGateway,
     /// Apply objects.
@@ -43,8 +45,8 @@ pub enum Action {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanStep {
-    /// Unique: `image/…`, `tool/…`, `remove`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`, `gateway`,
-    /// `apply/…`, `ready/…`, `swap/…`, `prune`.
+    /// Unique: `image/…`, `tool/…`, `remove`, `cluster`, `nodes`, `api`, `ship/…`, `mesh`,
+    /// `certificate`, `gateway`, `apply/…`, `ready/…`, `swap/…`, `prune`.
     pub id: String,
     /// For people.
     pub title: String,

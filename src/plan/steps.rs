@@ -207,7 +207,12 @@ impl Draft<'_> {
             MeshState::Missing => "missing",
             // Who shares a cluster shares its Istio: what one of them has installed, another does not install anew.
             MeshState::Installed(there) if there != digest && !self.desired.pushes => "installation changed",
-            MeshState::Installed(_) | MeshState::Foreign => return,
+            MeshState::Damaged(what) => what,
+            MeshState::Installed(_) => {
+                self.certificate();
+                return;
+            }
+            MeshState::Foreign => return,
         };
         let mut needs = vec!["api".to_owned(), format!("ship/{MESH}")];
         needs.extend(self.tool("istioctl"));
@@ -226,6 +231,19 @@ impl Draft<'_> {
             vec!["mesh".into()],
             Action::WaitGateway,
         );
+    }
+
+    /// Installing Istio brings one; here it was lost since, or never came to be.
+    fn certificate(&mut self) {
+        if let Some(secret) = &self.observed.certificate_missing {
+            self.add(
+                "certificate".into(),
+                "Give the ingress gateway a certificate".into(),
+                format!("{secret} missing"),
+                vec!["api".into()],
+                Action::ServeCertificate,
+            );
+        }
     }
 
     fn objects(&mut self, changes: Vec<Change>) {

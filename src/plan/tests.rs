@@ -202,3 +202,188 @@ fn pods_get_a_new_image_after_it_was_shipped_and_without_a_rollout() {
     swap/redis: Start the new redis (image changed)  [after ship/redis]
     ");
 }
+
+#[test]
+fn a_mesh_that_lost_a_part_is_installed_again() {
+    let mut observed = everything_there();
+    observed.mesh = MeshState::Damaged("Deployment/istio-ingressgateway missing".into());
+    // Installing brings a certificate along.
+    observed.certificate_missing = Some("Secret/cert".into());
+    insta::assert_snapshot!(text(&observed), @r"
+    mesh: Install Istio (Deployment/istio-ingressgateway missing)
+    gateway: Wait for the ingress gateway (Deployment/istio-ingressgateway missing)  [after mesh]
+    ");
+}
+
+#[test]
+fn a_lost_certificate_is_a_step_of_its_own() {
+    let mut observed = everything_there();
+    observed.certificate_missing = Some("Secret/cert".into());
+    insta::assert_snapshot!(text(&observed), @"certificate: Give the ingress gateway a certificate (Secret/cert missing)");
+    observed.mesh = MeshState::Foreign;
+    assert_eq!(text(&observed), "", "somebody else's gateway is somebody else's");
+}
+
+#[test]
+fn what_is_taken_out_of_the_workspace_is_taken_out_of_the_cluster() {
+    let mut observed = everything_there();
+    for (id, value) in &mut observed.objects {
+        if id.kind == "StatefulSet" {
+            value["metadata"]["managedFields"] = json!([{
+                "manager": "vadev", "operation": "Apply", "apiVersion": "apps/v1",
+                "fieldsV1": { "f:spec": { "f:replicas": {}, "f:paused": {} } },
+            }]);
+        }
+    }
+    insta::assert_snapshot!(text(&observed), @r"
+    apply/redis: Apply redis (StatefulSet/redis in infra: drifted: spec.paused not wanted any more)
+    ready/redis: Wait for redis (StatefulSet/redis in infra: drifted: spec.paused not wanted any more)  [after apply/redis]
+    ");
+}
+
+/// A part of the built-in profile `dev` on a cluster that runs some of it already.
+mod parts {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::profile::{Selection, Sources, load_all, resolve};
+    use crate::render::{self, Setting, official};
+
+    fn resolved(selection: &Selection) -> Stack {
+        let loaded = load_all(&Sources::default(), "test").expect("what is built in");
+        let profile = &loaded.profiles["dev"];
+        resolve(&loaded.catalog, profile, &loaded.workspace, selection, None).expect("resolves")
+    }
+
+    fn setting(stack: &Stack) -> Setting {
+        // The stand-in asks its stores, and so depends on what runs beside it.
+        let mut images = official(stack);
+        for image in images.values_mut() {
+            image.origin = render::Origin::StandIn;
+        }
+        Setting {
+            images,
+            ..Setting::default()
+        }
+    }
+
+    /// The plan of a part, and its objects.
+    fn planned(
+        selection: &Selection,
+        running: &[Object],
+        runs: impl Fn(&str) -> bool,
+    ) -> (String, Vec<Object>) {
+        let (part, whole) = (resolved(selection), resolved(&Selection::default()));
+        let objects = render::part(&part, &part.amid(&whole, runs), &setting(&part));
+        let desired = Desired {
+            stack: &part,
+            objects: &objects,
+            images: &IndexMap::new(),
+            mesh_digest: Some("d1"),
+            pushes: false,
+            whole: false,
+        };
+        let observed = Observed {
+            cluster: ClusterState::Running,
+            mesh: MeshState::Installed("d1".into()),
+            objects: running
+                .iter()
+                .map(|object| (object.id(), object.value().clone()))
+                .collect(),
+            ..Observed::default()
+        };
+        let text = plan(&desired, &observed).to_string();
+        (text, objects)
+    }
+
+    fn selections() -> [Selection; 4] {
+        let base = Selection::default();
+        [
+            Selection {
+                services: vec!["agent-engine".into()],
+                ..base.clone()
+            },
+            Selection {
+                only: vec!["agent-engine".into()],
+                ..base.clone()
+            },
+            Selection {
+                only: vec!["core-storage".into()],
+                ..base.clone()
+            },
+            Selection {
+                skip_infra: true,
+                ..base
+            },
+        ]
+    }
+
+    #[test]
+    fn beside_the_whole_a_part_changes_nothing() {
+        let whole = resolved(&Selection::default());
+        let running = render::objects(&whole, &setting(&whole));
+        for selection in selections() {
+            let (text, _) = planned(&selection, &running, |_| true);
+            assert_eq!(text, "", "{selection:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_joins_others_gets_its_routes_and_leaves_them_theirs() {
+        let first = resolved(&selections()[0]);
+        let running = render::objects(&first, &setting(&first));
+        let there: BTreeSet<&str> = first.component_names().collect();
+        let joins = Selection {
+            only: vec!["ai-orchestrator".into()],
+            ..Selection::default()
+        };
+        let (text, objects) = planned(&joins, &running, |name| there.contains(name));
+        // It calls the agent engine, and is a way in.
+        let steps: Vec<&str> = text.lines().filter_map(|line| line.split(": ").next()).collect();
+        assert_eq!(
+            steps,
+            ["apply/mesh", "apply/ai-orchestrator", "ready/ai-orchestrator"],
+            "{text}"
+        );
+        let (before, after) = (routes(&running), routes(&objects));
+        assert!(
+            before.is_subset(&after) && before.len() < after.len(),
+            "{before:?} {after:?}"
+        );
+        let policy = |objects: &[Object]| {
+            let found = objects.iter().find(|object| {
+                object.id().kind == "AuthorizationPolicy" && object.id().name == "agent-engine"
+            });
+            found.expect("the agent engine's policy").value().to_string()
+        };
+        assert!(policy(&objects).contains("sa/ai-orchestrator"));
+        assert!(!policy(&running).contains("sa/ai-orchestrator"));
+    }
+
+    #[test]
+    fn on_an_empty_cluster_a_part_has_a_mesh_for_itself_alone() {
+        let part = resolved(&selections()[0]);
+        let (_, objects) = planned(&selections()[0], &[], |_| false);
+        let same = render::objects(&part, &setting(&part));
+        let ids = |objects: &[Object]| objects.iter().map(Object::id).collect::<BTreeSet<_>>();
+        assert_eq!(ids(&objects), ids(&same));
+        assert_eq!(routes(&objects), routes(&same));
+    }
+
+    /// The names of the routes from the gateway.
+    fn routes(objects: &[Object]) -> BTreeSet<String> {
+        let all = objects
+            .iter()
+            .find(|object| object.id().name == "voiceassistant-routes");
+        let all = all.expect("routes").value()["spec"]["http"].as_array();
+        let names = all
+            .into_iter()
+            .flatten()
+            .filter_map(|route| route["name"].as_str());
+        // The platform's own health is answered by its entry, which may be another one now.
+        names
+            .filter(|name| !name.ends_with("/health"))
+            .map(str::to_owned)
+            .collect()
+    }
+}

@@ -25,6 +25,16 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The same wish for everything of the profile.
+    #[must_use]
+    pub fn widened(&self) -> Self {
+        Self {
+            services: Vec::new(),
+            only: Vec::new(),
+            skip_infra: false,
+            ..self.clone()
+        }
+    }
     /// Whether components that are running now are to be left alone although the stack lacks them.
     pub fn is_partial(&self) -> bool {
         !self.services.is_empty() || !self.only.is_empty() || self.skip_istio || self.skip_infra

@@ -179,6 +179,56 @@ impl Stack {
         self.figures.clone_from(&other.figures);
     }
 
+    /// This part amid what runs beside it: its own components, and of `whole` those that run. What several components share,
+    /// the mesh above all, is rendered from it, so that a part takes nothing from its neighbours.
+    #[must_use]
+    pub fn amid(&self, whole: &Self, runs: impl Fn(&str) -> bool) -> Self {
+        let system = |one: &SizedInfrastructure| one.infrastructure.name.clone();
+        let service = |one: &SizedService| one.service.name.clone();
+        Self {
+            infrastructure: joined(&self.infrastructure, &whole.infrastructure, system, &runs),
+            services: joined(&self.services, &whole.services, service, &runs),
+            ..self.clone()
+        }
+    }
+
+    /// Takes over the components of another stack that this one has not.
+    pub fn absorb(&mut self, other: Self) {
+        let had: Vec<String> = self.component_names().map(str::to_owned).collect();
+        let new = |name: &String| !had.contains(name);
+        let systems = other.infrastructure.into_iter();
+        self.infrastructure
+            .extend(systems.filter(|system| new(&system.infrastructure.name)));
+        let services = other.services.into_iter();
+        self.services
+            .extend(services.filter(|sized| new(&sized.service.name)));
+    }
+
+    /// Narrows it to the components of these names, for `reason`: the rest may run or not, and is nobody's concern here.
+    pub fn keep(&mut self, keeps: impl Fn(&str) -> bool, reason: &str) {
+        let mut gone = Vec::new();
+        let mut stays = |name: &str| {
+            let stays = keeps(name);
+            if !stays {
+                gone.push(LeftOut {
+                    name: name.to_owned(),
+                    reason: reason.to_owned(),
+                });
+            }
+            stays
+        };
+        self.infrastructure
+            .retain(|system| stays(&system.infrastructure.name));
+        self.services.retain(|sized| stays(&sized.service.name));
+        if self.mesh.is_some() && !stays("istio") {
+            self.mesh = None;
+        }
+        // A part brings no metrics-server, whatever it adds up to.
+        self.metrics = false;
+        self.partial = true;
+        self.left_out.extend(gone);
+    }
+
     /// Puts `prefix` before the namespaces of applications and infrastructure, and makes it part of the workspace's name, by
     /// which objects are known: several such platforms live side by side in one cluster.
     pub fn prefix(&mut self, prefix: &str) {
@@ -213,8 +263,72 @@ impl Stack {
         systems.chain(services).chain(self.mesh.iter().map(|_| "istio"))
     }
 
+    /// The name of the system that is called so, by its name or an alias; a system that the stack has not keeps its own.
+    pub fn system_name<'a>(&'a self, called: &'a str) -> &'a str {
+        let mut systems = self.infrastructure.iter().map(|system| &system.infrastructure);
+        systems
+            .find(|system| system.is_called(called))
+            .map_or(called, |system| &system.name)
+    }
+
     /// Sum of all requests, sidecars and mesh included; without what Kubernetes itself takes.
     pub fn requested(&self) -> Amount {
         Capacity::of(self, Amount::default(), true).needed
+    }
+}
+
+/// In the order of the whole: the part's own as the part has it, of the others those that run.
+fn joined<T: Clone>(
+    own: &[T],
+    whole: &[T],
+    name: impl Fn(&T) -> String,
+    runs: &impl Fn(&str) -> bool,
+) -> Vec<T> {
+    let find = |all: &[T], wanted: &str| all.iter().find(|one| name(one) == wanted).cloned();
+    let amid = whole.iter().filter_map(|one| {
+        let name = name(one);
+        find(own, &name).or_else(|| runs(&name).then(|| one.clone()))
+    });
+    let beyond = own
+        .iter()
+        .filter(|one| find(whole, &name(one)).is_none())
+        .cloned();
+    amid.chain(beyond).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::profile::Selection;
+    use crate::profile::tests::{machine, stack};
+
+    #[test]
+    fn a_stack_is_narrowed_and_widened_by_names() {
+        let whole = stack("demo", &Selection::default(), machine(4, 24));
+        let mut part = whole.clone();
+        part.keep(|name| ["redis", "model-adapter"].contains(&name), "not asked for");
+        assert_eq!(
+            part.component_names().collect::<Vec<_>>(),
+            ["redis", "model-adapter"]
+        );
+        assert!(part.partial && !part.metrics && part.mesh.is_none());
+        assert_eq!(
+            part.left_out
+                .iter()
+                .filter(|left| left.reason == "not asked for")
+                .count(),
+            whole.component_names().count() - 2
+        );
+        let running = part.amid(&whole, |name| ["nacos", "voice-engine"].contains(&name));
+        assert_eq!(
+            running.component_names().collect::<Vec<_>>(),
+            ["nacos", "redis", "model-adapter", "voice-engine"],
+            "in the order of the whole"
+        );
+        part.absorb(whole.clone());
+        assert_eq!(
+            part.component_names().count(),
+            whole.component_names().count() - 1,
+            "but the mesh"
+        );
     }
 }

@@ -19,6 +19,8 @@ pub mod system;
 pub mod template;
 pub mod yaml;
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +106,19 @@ pub fn objects(stack: &Stack, setting: &Setting) -> Vec<Object> {
     for object in &mut all {
         object.mark(stack);
     }
+    all
+}
+
+/// The objects of a part of the platform. `amid` is the part with what runs beside it, see [`Stack::amid`]: what all of them
+/// share is rendered for all of them; of the rest there is the part's own only, so that its neighbours stay as they are.
+pub fn part(stack: &Stack, amid: &Stack, setting: &Setting) -> Vec<Object> {
+    let own: BTreeSet<&str> = stack.component_names().collect();
+    let neighbours: BTreeSet<&str> = amid
+        .component_names()
+        .filter(|name| !own.contains(name))
+        .collect();
+    let mut all = objects(amid, setting);
+    all.retain(|object| !neighbours.contains(object.component()));
     all
 }
 

@@ -20,7 +20,7 @@ pub fn variables(stack: &Stack) -> IndexMap<String, IndexMap<String, String>> {
     for (component, keys) in systems.chain(services) {
         let named = keys
             .iter()
-            .filter_map(|(key, source)| Some((key.clone(), variable(&all, component, key, source)?)));
+            .filter_map(|(key, source)| Some((key.clone(), variable(stack, &all, component, key, source)?)));
         let named: IndexMap<String, String> = named.collect();
         if !named.is_empty() {
             all.insert(component.clone(), named);
@@ -30,6 +30,7 @@ pub fn variables(stack: &Stack) -> IndexMap<String, IndexMap<String, String>> {
 }
 
 fn variable(
+    stack: &Stack,
     known: &IndexMap<String, IndexMap<String, String>>,
     component: &str,
     key: &str,
@@ -37,7 +38,7 @@ fn variable(
 ) -> Option<String> {
     match &source.from {
         Some(from) => {
-            let theirs = known.get(from)?;
+            let theirs = known.get(stack.system_name(from))?;
             theirs.get(key).or_else(|| theirs.values().next()).cloned()
         }
         None => Some(
