@@ -183,6 +183,7 @@ async fn dump(site: &Site, shelf: &Shelf, step: &Step) -> Result<Stored, Failure
         cluster: site.cluster.id().uid.clone(),
         size: 0,
         sha256: String::new(),
+        properties: None,
         content: content?,
     };
     Ok(shelf.put(draft, manifest, &path)?)

@@ -285,6 +285,7 @@ mod tests {
             cluster: "uid".into(),
             size: 0,
             sha256: String::new(),
+            properties: None,
             content: Content::Keys(BTreeMap::new()),
         };
         let mut draft = Draft::new(shelf.folder()).unwrap();
