@@ -104,7 +104,7 @@ struct Cleanup {
     /// Remove what is older than so many days
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     days: u32,
-    /// Keep so many of the newest of each system and database, however old they are
+    /// Keep so many of the newest of each cluster, system and database, however old they are
     #[arg(long, value_name = "N", default_value_t = 1)]
     keep: usize,
     #[command(flatten)]
