@@ -104,7 +104,7 @@ struct Cleanup {
     /// Remove what is older than so many days
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     days: u32,
-    /// Keep so many of the newest of each system and database, however old they are
+    /// Keep so many of the newest of each cluster, system and database, however old they are
     #[arg(long, value_name = "N", default_value_t = 1)]
     keep: usize,
     #[command(flatten)]
@@ -154,7 +154,11 @@ impl Run for Backup {
 fn create(context: &Context, of: &Create) -> Result<Vec<Done>, Failure> {
     let shelf = of.folder.shelf(context)?;
     context.block_on(async {
-        let site = context.site().await?;
+        // The keys of a backup of redis are counted in a pod of its own.
+        let site = match of.what {
+            What::Postgres => context.site().await?,
+            What::All | What::Redis => context.site_to("Start a scratch pod of redis").await?,
+        };
         let systems = match of.what {
             What::Postgres => vec![System::Postgres],
             What::Redis => vec![System::Redis],
@@ -164,6 +168,12 @@ fn create(context: &Context, of: &Create) -> Result<Vec<Done>, Failure> {
                 System::ALL.into_iter().filter(is_there).collect()
             }
         };
+        if systems.is_empty() {
+            let message = "neither postgres nor redis is deployed; there is nothing to back up";
+            return Err(Plain::new(Family::Refused, message)
+                .with_hint("vadev status shows what is deployed")
+                .into());
+        }
         backup::create(&site, &shelf, &systems).await
     })
 }
@@ -180,7 +190,7 @@ fn verify(context: &Context, of: &Verify) -> Result<Vec<Done>, Failure> {
             .into());
     }
     context.block_on(async {
-        let site = context.site().await?;
+        let site = context.site_to("Start scratch pods").await?;
         let mut done = Vec::new();
         for file in &files {
             done.push(backup::verify(&site, file).await?);

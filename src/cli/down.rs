@@ -5,7 +5,7 @@ use super::output::OutputArgs;
 use super::ports::Shape;
 use super::{Context, Run};
 use crate::engine::{self, DownOptions, Platform};
-use crate::failure::Failure;
+use crate::failure::{Failure, Family, Plain};
 use crate::operate::backup::{self, System};
 
 /// Remove what vadev made: the cluster, or less of it
@@ -128,18 +128,40 @@ impl Down {
             }
         };
         let deployed = site.workloads().await?;
-        let is_there = |system: &System| {
-            let mut ready = deployed.iter().filter(|one| one.ready() > 0);
-            ready.any(|one| one.name() == system.name())
+        let of = |system: &System| deployed.iter().find(|one| one.name() == system.name());
+        let there = System::ALL.into_iter().filter(|system| of(system).is_some());
+        let (systems, silent): (Vec<System>, Vec<System>) =
+            there.partition(|system| of(system).is_some_and(|one| one.ready() > 0));
+        let names = |systems: &[System]| {
+            systems
+                .iter()
+                .map(|one| one.name())
+                .collect::<Vec<_>>()
+                .join(" and ")
         };
-        let systems: Vec<System> = System::ALL.into_iter().filter(is_there).collect();
-        let names: Vec<&str> = systems.iter().map(|system| system.name()).collect();
+        if !silent.is_empty() {
+            let verb = if silent.len() == 1 { "is" } else { "are" };
+            let said = format!("{} {verb} not ready and can't be backed up", names(&silent));
+            if self.backup {
+                return Err(
+                    Plain::new(Family::Refused, format!("{said}; nothing was removed"))
+                        .with_hint("vadev status shows why; without --backup it goes with its data")
+                        .into(),
+                );
+            }
+            context.reporter().note(said);
+            context.insist(&format!("Remove {} without a backup?", names(&silent)))?;
+        }
+        if self.backup && systems.is_empty() {
+            let reporter = context.reporter();
+            reporter.note("neither postgres nor redis is deployed; there is nothing to back up");
+        }
         // `--yes` agrees to removing, which is what was asked for; it asks for nothing more.
         let wanted = self.backup
             || (!context.globals().yes
                 && !systems.is_empty()
-                && context.consent(&format!("Back up {} first?", names.join(" and ")))?);
-        if wanted {
+                && context.consent(&format!("Back up {} first?", names(&systems)))?);
+        if wanted && !systems.is_empty() {
             let folder = self.folder.shelf(context)?;
             for done in backup::create(&site, &folder, &systems).await? {
                 context.reporter().note(format!("backed up to {}", done.file));

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, channel::mpsc};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::{Api, AttachParams, AttachedProcess, TerminalSize};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadHalf, SimplexStream, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client::Cluster;
 use super::error::{K8sError, plain};
 use super::exec::ExecTarget;
+use super::streams::{Ending, Input, Output};
 
 /// Bytes that each direction may run ahead. The default of 1 KiB turns a large stream into thousands of frames.
 const BUFFER: usize = 1 << 20;
@@ -32,13 +32,13 @@ pub struct SessionOptions {
 /// A command that runs. It is cut off when this is dropped.
 pub struct Session {
     /// Written to the command; [`close`] tells it the end.
-    pub stdin: Option<WriteHalf<SimplexStream>>,
+    pub stdin: Option<Input>,
     /// What it prints.
-    pub stdout: ReadHalf<SimplexStream>,
+    pub stdout: Output,
     /// What it complains of; with a terminal there is none.
-    pub stderr: Option<ReadHalf<SimplexStream>>,
+    pub stderr: Option<Output>,
     resize: Option<mpsc::Sender<TerminalSize>>,
-    status: BoxFuture<'static, Option<Status>>,
+    ending: Ending,
     name: String,
     command: String,
     process: AttachedProcess,
@@ -97,12 +97,13 @@ impl Session {
             Some(status) => status.boxed(),
             None => futures::future::ready(None).boxed(),
         };
+        let ending = status.shared();
         Ok(Self {
-            stdin: process.stdin(),
-            stdout,
-            stderr: process.stderr(),
+            stdin: process.stdin().map(|stream| Input::new(stream, &ending)),
+            stdout: Output::new(stdout, &ending),
+            stderr: process.stderr().map(|stream| Output::new(stream, &ending)),
             resize: process.terminal_size(),
-            status,
+            ending,
             command: command.join(" "),
             name,
             process,
@@ -124,7 +125,23 @@ impl Session {
 
     /// Waits for the command's end. What it still prints must be read beside this, or it may never end.
     pub async fn ended(&mut self) -> Ended {
-        outcome((&mut self.status).await)
+        outcome(self.ending.clone().await)
+    }
+
+    /// Gives the command its input and returns what it prints; it has to succeed. The input is not ended, which API servers
+    /// before 1.30 can't do without ending everything: the command has to know the end from what it reads.
+    pub async fn answer(mut self, input: &[u8]) -> Result<String, K8sError> {
+        let mut stdin = self.stdin.take();
+        let write = async {
+            if let Some(stdin) = &mut stdin {
+                // A command that has ended already says why in its end.
+                drop(stdin.write_all(input).await);
+            }
+        };
+        let stderr = self.stderr.take();
+        let ((), out, said) = tokio::join!(write, drain(Some(&mut self.stdout)), drain(stderr));
+        self.succeed(&said).await?;
+        Ok(out)
     }
 
     /// The end of a command that has to succeed; `said` is what it printed on standard error.
@@ -161,8 +178,25 @@ fn last_lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Tells the command that no more input comes. A command that has ended already does not care.
-pub async fn close(stdin: Option<WriteHalf<SimplexStream>>) {
+/// The first Kubernetes whose API servers can end a command's input alone. Earlier ones end the whole session instead.
+const CLOSES_INPUT: (u32, u32) = (1, 30);
+
+/// Whether an API server of this version, for instance `v1.34.4`, can end a command's input and still hear the command out.
+pub fn closes_input(version: &str) -> bool {
+    let mut numbers = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= CLOSES_INPUT,
+        // Whoever calls its versions something else has become known since.
+        _ => true,
+    }
+}
+
+/// Tells the command that no more input comes. A command that has ended already does not care. Before [`closes_input`] it
+/// ends the session with it.
+pub async fn close(stdin: Option<Input>) {
     if let Some(mut stdin) = stdin {
         let _closed = stdin.shutdown().await;
     }
@@ -228,6 +262,13 @@ mod tests {
                 problem: None
             }
         );
+    }
+
+    #[test]
+    fn input_is_ended_where_that_is_possible() {
+        assert!(closes_input("v1.34.4") && closes_input("v1.30.0-eks-1") && closes_input("v2.0.0"));
+        assert!(!closes_input("v1.29.14-gke.1") && !closes_input("v1.25.3+k3s1"));
+        assert!(closes_input("unknown"));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use k8s_openapi::api::core::v1::Pod;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::error::OperateError;
 use super::site::{Site, pod_name};
 use super::terminal::{self, Raw};
 use crate::failure::{Failure, Family, Plain};
-use crate::k8s::{ExecTarget, Session, SessionOptions, close};
+use crate::k8s::{ExecTarget, Input, Output, Session, SessionOptions, close, closes_input};
 
 /// Where a command runs.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +67,7 @@ pub async fn exec(
     } else {
         None
     };
-    let ended = converse(&mut session, tty, write).await;
+    let ended = converse(site, &mut session, tty, write).await;
     drop(raw);
     let ended = ended?;
     match ended.problem {
@@ -97,6 +99,7 @@ async fn chosen(
 
 /// Carries bytes both ways until the command ends and has been heard out.
 async fn converse(
+    site: &Site,
     session: &mut Session,
     tty: bool,
     write: impl Fn(Channel, &[u8]) -> Result<(), Failure>,
@@ -105,10 +108,13 @@ async fn converse(
         session.resize(width, height).await;
     }
     let mut sizes = signal(SignalKind::window_change()).ok().filter(|_| tty);
-    let mut stdin = session.stdin.take();
-    let mut input = terminal::input();
+    // Its own task: a command that prints before it reads on is heard meanwhile. Ends with this function.
+    let mut typing = JoinSet::new();
+    if let Some(stdin) = session.stdin.take() {
+        typing.spawn(type_in(site.clone(), stdin, terminal::input()));
+    }
     let (mut out, mut err) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    let (mut out_open, mut err_open, mut input_open) = (true, session.stderr.is_some(), true);
+    let (mut out_open, mut err_open) = (true, session.stderr.is_some());
     while out_open || err_open {
         tokio::select! {
             read = session.stdout.read(&mut out), if out_open => match read {
@@ -119,15 +125,6 @@ async fn converse(
                 0 => err_open = false,
                 count => write(Channel::Err, &err[..count])?,
             },
-            typed = input.recv(), if input_open => {
-                if let (Some(bytes), Some(to)) = (typed, &mut stdin) {
-                    // A command that reads no further is still heard to its end.
-                    input_open = to.write_all(&bytes).await.is_ok() && to.flush().await.is_ok();
-                } else {
-                    input_open = false;
-                    close(stdin.take()).await;
-                }
-            },
             () = size_changed(sizes.as_mut()) => {
                 if let Some((width, height)) = terminal::size() {
                     session.resize(width, height).await;
@@ -136,6 +133,31 @@ async fn converse(
         }
     }
     Ok(session.ended().await)
+}
+
+/// Hands the command what is typed, and at its end the end of its input, where the cluster can say that without ending the
+/// command too.
+async fn type_in(site: Site, mut stdin: Input, mut input: mpsc::Receiver<Vec<u8>>) {
+    let mut any = false;
+    while let Some(bytes) = input.recv().await {
+        any = true;
+        if stdin.write_all(&bytes).await.is_err() || stdin.flush().await.is_err() {
+            // A command that reads no further is still heard to its end.
+            return;
+        }
+    }
+    match site.cluster.version().await {
+        Ok(version) if !closes_input(&version) => {
+            if any {
+                site.reporter.note(format!(
+                    "Kubernetes {version} can't tell a command that its input has ended: \
+                     one that waits for more needs its own word for that (exit, \\q), or Ctrl+C"
+                ));
+            }
+        }
+        // Unanswered, the cluster is taken for one of the many that can.
+        _ => close(Some(stdin)).await,
+    }
 }
 
 /// The next change of the terminal's size; never where there is no terminal.
@@ -148,10 +170,7 @@ async fn size_changed(signal: Option<&mut tokio::signal::unix::Signal>) {
     }
 }
 
-async fn read_some(
-    stream: Option<&mut tokio::io::ReadHalf<tokio::io::SimplexStream>>,
-    buffer: &mut [u8],
-) -> usize {
+async fn read_some(stream: Option<&mut Output>, buffer: &mut [u8]) -> usize {
     match stream {
         Some(stream) => stream.read(buffer).await.unwrap_or(0),
         None => 0,

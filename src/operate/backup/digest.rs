@@ -9,8 +9,11 @@ use super::file::hex;
 use super::manifest::{KeySpace, Sequence, Sum, Table};
 use crate::operate::error::OperateError;
 
-/// Everything that decides how a row reads as text.
-const READING: &str = "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
+/// Everything that decides how a row reads as text, and no deadline: a snapshot is held for as long as its dump takes. The
+/// names are looked up because not every version has them all.
+const READING: &str = "SELECT count(set_config(name, '0', false)) AS vadev_unlimited FROM pg_settings \
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') \\gset\n\
+    SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
     SET bytea_output = 'hex'; SET extra_float_digits = 1; SET search_path = pg_catalog; SET row_security = off;";
 
 /// Rows and sums of every ordinary table, and the state of every sequence: one JSON object a line. A row's digest is half of
@@ -194,6 +197,14 @@ mod tests {
         assert_eq!((space.lasting.keys, space.lasting.checksum), (3, (1 << 24) + 6));
         assert_eq!(space.expiring[&3].keys, 4);
         assert!(read_keys("ERR something bad").is_err());
+    }
+
+    #[test]
+    fn a_snapshot_is_opened_without_deadlines() {
+        let sql = begin();
+        let (before, after) = sql.split_once("BEGIN").unwrap();
+        assert!(before.contains("'idle_in_transaction_session_timeout'") && before.contains(") \\gset\nSET"));
+        assert!(after.contains("pg_export_snapshot"));
     }
 
     #[test]

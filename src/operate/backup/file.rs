@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::failure::Failure;
+use crate::k8s::{Session, close, drain};
 use crate::operate::error::OperateError;
 use crate::report::{Step, text::bytes};
 
@@ -105,6 +107,33 @@ pub fn fingerprint(path: &Path) -> Result<(String, u64), OperateError> {
         hash.update(&buffer[..count]);
         size += count as u64;
     }
+}
+
+/// Bytes of a file, for a command that is told how much it will get.
+pub fn length(path: &Path) -> Result<u64, OperateError> {
+    let meta = std::fs::metadata(path).map_err(|error| OperateError::file("read", path, error))?;
+    Ok(meta.len())
+}
+
+/// Gives a command that knows the file's length all of it, and waits until the command has ended well.
+pub async fn pour(mut session: Session, path: &Path, step: &Step) -> Result<(), Failure> {
+    let mut stdin = session.stdin.take();
+    let stderr = session.stderr.take();
+    let write = async {
+        let fed = match &mut stdin {
+            Some(stdin) => feed(path, stdin, step).await,
+            None => Ok(()),
+        };
+        if fed.is_err() {
+            // It would wait for the rest, and we for it.
+            close(stdin.take()).await;
+        }
+        fed
+    };
+    let (fed, _, said) = tokio::join!(write, drain(Some(&mut session.stdout)), drain(stderr));
+    fed?;
+    session.succeed(&said).await?;
+    Ok(())
 }
 
 /// Feeds a whole file to a command. A command that stops reading has its own reason, which its end tells.

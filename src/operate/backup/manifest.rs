@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::properties::Properties;
+
 /// What can be backed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +62,9 @@ pub struct Manifest {
     pub size: u64,
     /// SHA-256 of the file, hex.
     pub sha256: String,
+    /// What the database is beside what is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Properties>,
     /// What is in it.
     pub content: Content,
 }

@@ -6,6 +6,7 @@ mod digest;
 mod file;
 mod manifest;
 mod postgres;
+mod properties;
 mod redis;
 mod scratch;
 mod shelf;

@@ -1,5 +1,7 @@
 //! PostgreSQL: dumped in one snapshot with its checksums, restored beside what is there, compared, and swapped in.
 
+mod restore;
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -8,8 +10,9 @@ use tokio::time::sleep;
 
 use super::differs;
 use super::digest;
-use super::file::{Draft, feed};
+use super::file::{Draft, length, pour};
 use super::manifest::{Content, Manifest, System};
+use super::properties::{self, Properties, quoted};
 use super::scratch::Scratch;
 use super::shelf::{Shelf, Stored};
 use crate::failure::Failure;
@@ -18,11 +21,22 @@ use crate::operate::error::OperateError;
 use crate::operate::site::{Site, pod_name};
 use crate::report::Step;
 
+pub use restore::restore;
+
 /// psql on the container's own socket, as the user that the image made.
-const PSQL: &str = "exec psql -X -q -A -t -v ON_ERROR_STOP=1 -U \"$POSTGRES_USER\" -d \"$1\"";
+const PSQL: &str = "exec psql -X -q -A -t -v ON_ERROR_STOP=1 -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
 
 /// The database that is always there, for what can't be said from within the one it is about.
 const MAINTENANCE: &str = "postgres";
+
+/// The one to say things about a database from. Nobody can rename the database that they are in.
+fn maintenance(about: &str) -> &'static str {
+    if about == MAINTENANCE {
+        "template1"
+    } else {
+        MAINTENANCE
+    }
+}
 
 /// One PostgreSQL server: the platform's, or a scratch one.
 struct Server<'a> {
@@ -40,26 +54,51 @@ impl Server<'_> {
 
     /// Runs SQL from standard input and returns what it prints.
     async fn sql(&self, database: &str, sql: &str) -> Result<String, Failure> {
-        let mut session = self.session(PSQL, &[database], true).await?;
-        let mut stdin = session.stdin.take();
-        if let Some(stdin) = &mut stdin {
-            // psql that has ended already says why in its end.
-            drop(stdin.write_all(sql.as_bytes()).await);
-        }
-        close(stdin).await;
-        let stderr = session.stderr.take();
-        let (out, said) = tokio::join!(drain(Some(&mut session.stdout)), drain(stderr));
-        session.succeed(&said).await?;
-        Ok(out)
+        let session = self.session(PSQL, &[database], true).await?;
+        Ok(session.answer(format!("{sql}\\q\n").as_bytes()).await?)
     }
 
     /// Runs a script that reads nothing, and returns what it prints.
     async fn run(&self, script: &str, args: &[&str]) -> Result<String, Failure> {
-        let mut session = self.session(script, args, false).await?;
-        let stderr = session.stderr.take();
-        let (out, said) = tokio::join!(drain(Some(&mut session.stdout)), drain(stderr));
-        session.succeed(&said).await?;
-        Ok(out)
+        Ok(self.session(script, args, false).await?.answer(b"").await?)
+    }
+
+    /// What a database is beside what is in it; `None` where it is not there.
+    async fn properties(&self, database: &str) -> Result<Option<Properties>, Failure> {
+        let answer = self
+            .sql(maintenance(database), &properties::ask(database))
+            .await?;
+        Ok(properties::read(&answer)?)
+    }
+
+    /// Makes an empty database for what a backup holds, in the place of one that an interrupted run left, and the roles that
+    /// the server lacks for it; those it returns.
+    async fn make(
+        &self,
+        stored: &Stored,
+        properties: Option<&Properties>,
+        name: &str,
+    ) -> Result<Vec<String>, Failure> {
+        let from = maintenance(database_of(stored));
+        let roles = properties.map_or(&[][..], |properties| &properties.roles);
+        let missing = self.sql(from, &properties::ask_missing(roles)).await?;
+        let missing: Vec<String> = missing.lines().map(str::to_owned).collect();
+        let make_roles = properties::make_roles(missing.iter().map(String::as_str));
+        self.sql(from, &(drop_database(name) + &make_roles)).await?;
+        let plain = format!("CREATE DATABASE {} TEMPLATE template0;\n", quoted(name));
+        let Some(properties) = properties else {
+            self.sql(from, &plain).await?;
+            return Ok(missing);
+        };
+        if let Err(error) = self.sql(from, &properties.create(name)).await {
+            // Another image may not have the locale; the rows are worth more than their order.
+            self.sql(from, &plain).await?;
+            self.site.reporter.note(format!(
+                "{} gets the server's own encoding and collation: {error}",
+                database_of(stored)
+            ));
+        }
+        Ok(missing)
     }
 
     /// Everything about a database that two states are compared by, as a plain session sees it.
@@ -67,7 +106,7 @@ impl Server<'_> {
         let answer = self.sql(database, &digest::tables()).await?;
         let lines = answer.lines().take_while(|line| *line != digest::END);
         let (tables, sequences) = digest::read_tables(lines.map(str::to_owned))?;
-        let dump = "exec pg_dump --schema-only -U \"$POSTGRES_USER\" -d \"$1\"";
+        let dump = "exec pg_dump --schema-only -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
         let schema = self.run(dump, &[database]).await?;
         Ok(Content::Database {
             database: database.to_owned(),
@@ -80,22 +119,11 @@ impl Server<'_> {
     /// Loads a dump into an empty database, in one transaction.
     async fn load(&self, stored: &Stored, database: &str, step: &Step) -> Result<(), Failure> {
         // gzip's own failure shows as a dump without end, which the comparison after this finds.
-        let script = "gunzip -c | psql -X -q -v ON_ERROR_STOP=1 --single-transaction -U \"$POSTGRES_USER\" -d \"$1\" >/dev/null";
-        let mut session = self.session(script, &[database], true).await?;
-        let mut stdin = session.stdin.take();
-        let stderr = session.stderr.take();
-        let write = async {
-            let fed = match &mut stdin {
-                Some(stdin) => feed(&stored.file, stdin, step).await,
-                None => Ok(()),
-            };
-            close(stdin.take()).await;
-            fed
-        };
-        let (fed, _, said) = tokio::join!(write, drain(Some(&mut session.stdout)), drain(stderr));
-        fed?;
-        session.succeed(&said).await?;
-        Ok(())
+        let script = "head -c \"$2\" | gunzip -c | psql -X -q -v ON_ERROR_STOP=1 --single-transaction \
+            -U \"${POSTGRES_USER:-postgres}\" -d \"$1\" >/dev/null";
+        let bytes = length(&stored.file)?.to_string();
+        let session = self.session(script, &[database, &bytes], true).await?;
+        pour(session, &stored.file, step).await
     }
 
     async fn compare(&self, stored: &Stored, database: &str, step: &Step) -> Result<(), Failure> {
@@ -123,33 +151,22 @@ impl Server<'_> {
     }
 }
 
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// The platform's server.
-macro_rules! live {
-    ($site:expr, $workload:ident, $pod:ident) => {{
-        Server {
-            site: $site,
-            target: ExecTarget {
-                namespace: $workload.namespace(),
-                pod: pod_name(&$pod),
-                container: Some($workload.container()),
-            },
-        }
-    }};
+fn drop_database(name: &str) -> String {
+    format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(name))
 }
 
 /// Backs up every database that holds anything, each into a file of its own.
 pub async fn create(site: &Site, shelf: &Shelf) -> Result<Vec<super::Done>, Failure> {
     let workload = site.workload(System::Postgres.name()).await?;
     let pod = site.running_pod(&workload).await?;
-    let server = live!(site, workload, pod);
+    let server = Server {
+        site,
+        target: ExecTarget {
+            namespace: workload.namespace(),
+            pod: pod_name(&pod),
+            container: Some(workload.container()),
+        },
+    };
     let list = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate \
                 AND datname NOT LIKE '%\\_\\_vadev\\_%' ORDER BY 1;\n";
     let names = server.sql(MAINTENANCE, list).await?;
@@ -217,10 +234,11 @@ async fn dump(
         let problem = format!("psql gave no snapshot: {}", said.trim());
         return Err(OperateError::unreadable("postgres", problem).into());
     }
-    let schema_script = "exec pg_dump --schema-only --snapshot=\"$2\" -U \"$POSTGRES_USER\" -d \"$1\"";
+    let schema_script =
+        "exec pg_dump --schema-only --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
     let schema = server.run(schema_script, &[database, &snapshot]).await?;
     let mut draft = Draft::new(shelf.folder())?;
-    let script = "exec pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"$POSTGRES_USER\" -d \"$1\"";
+    let script = "exec pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
     let mut dump = server.session(script, &[database, &snapshot], false).await?;
     // Beside the output, and not waited for where that can't be written: the command would wait for us in turn.
     let complaints = tokio::spawn(drain(dump.stderr.take()));
@@ -260,6 +278,7 @@ async fn dump(
         cluster: site.cluster.id().uid.clone(),
         size: 0,
         sha256: String::new(),
+        properties: server.properties(database).await?,
         content: Content::Database {
             database: database.to_owned(),
             schema_sha256: digest::schema(&schema),
@@ -293,7 +312,7 @@ async fn verify_in(site: &Site, scratch: &Scratch<'_>, stored: &Stored, step: &S
     };
     let database = database_of(stored);
     step.progress("waiting for the scratch instance");
-    let ready = "exec pg_isready -q -h 127.0.0.1 -U \"$POSTGRES_USER\" -d postgres";
+    let ready = "exec pg_isready -q -h 127.0.0.1 -U \"${POSTGRES_USER:-postgres}\" -d postgres";
     let mut tries = 0;
     while server.run(ready, &[]).await.is_err() {
         tries += 1;
@@ -304,8 +323,8 @@ async fn verify_in(site: &Site, scratch: &Scratch<'_>, stored: &Stored, step: &S
         sleep(Duration::from_millis(500)).await;
     }
     let beside = beside(database, "verify");
-    let make = format!("CREATE DATABASE {} TEMPLATE template0;\n", quoted(&beside));
-    server.sql(MAINTENANCE, &make).await?;
+    let properties = stored.manifest.properties.as_ref();
+    server.make(stored, properties, &beside).await?;
     server.load(stored, &beside, step).await?;
     server.compare(stored, &beside, step).await
 }
@@ -315,82 +334,6 @@ fn beside(database: &str, purpose: &str) -> String {
     // Names are cut at 63 bytes by the server; two that are cut to one would be trouble.
     let short: String = database.chars().take(40).collect();
     format!("{short}__vadev_{purpose}")
-}
-
-/// Restores a backup: loads it beside the database, compares, and swaps the two in one transaction.
-pub async fn restore(site: &Site, stored: &Stored, step: &Step) -> Result<(), Failure> {
-    let workload = site.workload(System::Postgres.name()).await?;
-    let pod = site.running_pod(&workload).await?;
-    let server = live!(site, workload, pod);
-    let database = database_of(stored);
-    let (new, old) = (beside(database, "new"), beside(database, "old"));
-    step.progress("loading it beside what is there");
-    // What an interrupted run left is worth nothing; the database itself was never touched by it.
-    let fresh = format!(
-        "DROP DATABASE IF EXISTS {new} WITH (FORCE);\nCREATE DATABASE {new} TEMPLATE template0;\n",
-        new = quoted(&new)
-    );
-    server.sql(MAINTENANCE, &fresh).await?;
-    let loaded = match server.load(stored, &new, step).await {
-        Ok(()) => server.compare(stored, &new, step).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = loaded {
-        let drop_new = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(&new));
-        if let Err(also) = server.sql(MAINTENANCE, &drop_new).await {
-            step.progress(format!("the half-loaded copy could not be removed: {also}"));
-        }
-        return Err(error);
-    }
-    step.progress("putting it in place");
-    swap(&server, database, &new, &old).await?;
-    let drop_old = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(&old));
-    server.sql(MAINTENANCE, &drop_old).await?;
-    Ok(())
-}
-
-/// Renames both databases in one transaction. Clients that hold the old one are cut off; they come back at once, so that
-/// it may take a few tries.
-async fn swap(server: &Server<'_>, database: &str, new: &str, old: &str) -> Result<(), Failure> {
-    let there = format!(
-        "SELECT 1 FROM pg_database WHERE datname = {};\n",
-        literal(database)
-    );
-    let there = !server.sql(MAINTENANCE, &there).await?.trim().is_empty();
-    let drop_old = format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(old));
-    // Settings that were made for the database by name go over to the new one.
-    let settings = format!(
-        "SELECT format('ALTER DATABASE %I SET %s TO %L', {}, split_part(line, '=', 1), substr(line, strpos(line, '=') + 1)) \
-         FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) line \
-         WHERE d.datname = {} AND s.setrole = 0 \\gexec\n",
-        literal(new),
-        literal(database)
-    );
-    server.sql(MAINTENANCE, &(drop_old + &settings)).await?;
-    let away = if there {
-        format!("ALTER DATABASE {} RENAME TO {};", quoted(database), quoted(old))
-    } else {
-        String::new()
-    };
-    let rename = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname IN ({}, {}) AND pid <> pg_backend_pid();\n\
-         BEGIN;\n{away}\nALTER DATABASE {} RENAME TO {};\nCOMMIT;\n",
-        literal(database),
-        literal(new),
-        quoted(new),
-        quoted(database)
-    );
-    let mut tries = 0;
-    loop {
-        match server.sql(MAINTENANCE, &rename).await {
-            Ok(_) => return Ok(()),
-            Err(error) if tries >= 20 => return Err(error),
-            Err(_) => {
-                tries += 1;
-                sleep(Duration::from_millis(250)).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 use super::*;
 
 #[test]
-fn names_are_quoted_and_short() {
-    assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
-    assert_eq!(literal("it's"), "'it''s'");
+fn names_beside_are_short() {
     assert!(beside(&"x".repeat(100), "new").len() < 63);
+}
+
+#[test]
+fn no_database_is_renamed_from_within() {
+    assert_eq!(maintenance("voiceassistant"), "postgres");
+    assert_ne!(maintenance("postgres"), "postgres");
 }

@@ -4,28 +4,43 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::differs;
 use super::digest;
-use super::file::{Draft, feed};
+use super::file::{Draft, length, pour};
 use super::manifest::{Content, Manifest, System};
 use super::scratch::Scratch;
 use super::shelf::{Shelf, Stored};
 use crate::failure::Failure;
-use crate::k8s::{ExecTarget, Session, SessionOptions, close, drain};
+use crate::k8s::{ExecTarget, Session, SessionOptions, drain, readiness};
 use crate::operate::error::OperateError;
-use crate::operate::site::{Site, pod_name};
+use crate::operate::site::{Site, Workload, pod_name};
 use crate::report::Step;
 
-/// How a scratch instance begins: it waits for its data, then serves it and keeps nothing.
-const WAIT_THEN_SERVE: &str = "until [ -f /data/ready ]; do sleep 0.1; done; \
-    exec redis-server --requirepass \"$REDIS_PASSWORD\" --appendonly no --save '' --dir /data --dbfilename dump.rdb";
+/// What every script begins with: a deployment that was not rendered by vadev may have the password under one name only.
+const LOGIN: &str = "\
+: \"${REDISCLI_AUTH:=$REDIS_PASSWORD}\" \"${REDIS_PASSWORD:=$REDISCLI_AUTH}\"
+[ -z \"$REDISCLI_AUTH\" ] || export REDISCLI_AUTH
+";
 
-/// Loads the script from standard input, then asks page after page.
-const PAGES: &str = "sha=$(redis-cli -x SCRIPT LOAD) || exit 1; c=0; \
+/// How a scratch instance begins: it waits for its data, then serves it and keeps nothing. The password comes with the
+/// configuration on standard input, never in an argument list.
+const WAIT_THEN_SERVE: &str = r#"until [ -f /data/ready ]; do sleep 0.1; done
+{
+  printf '%s\n' 'appendonly no' 'save ""' 'dir /data' 'dbfilename dump.rdb'
+  if [ -n "$REDIS_PASSWORD" ]; then
+    printf 'requirepass "%s"\n' "$(printf %s "$REDIS_PASSWORD" | sed 's/[\\"]/\\&/g')"
+  else
+    echo 'protected-mode no'
+  fi
+} | exec redis-server -"#;
+
+/// Loads the script from standard input (so many bytes), then asks page after page.
+const PAGES: &str = "sha=$(head -c \"$2\" | redis-cli -x SCRIPT LOAD) || exit 1; c=0; \
     while :; do out=$(redis-cli -e -n \"$1\" EVALSHA \"$sha\" 0 \"$c\" 1000) || { echo \"$out\" >&2; exit 1; }; \
     echo \"$out\"; c=$(echo \"$out\" | head -n 1); [ \"$c\" = 0 ] && exit 0; done";
 
@@ -34,10 +49,11 @@ const PAGES: &str = "sha=$(redis-cli -x SCRIPT LOAD) || exit 1; c=0; \
 /// server does not stay a copy. The password goes from variable to pipe, and never into an argument list.
 const COPY: &str = "\
 trap '' HUP PIPE
-free() { redis-cli REPLICAOF NO ONE >/dev/null; printf 'CONFIG SET masterauth \"\"\\n' | redis-cli >/dev/null; }
+before=$(redis-cli CONFIG GET masterauth | sed -n 2p)
+free() { redis-cli REPLICAOF NO ONE >/dev/null; printf %s \"$before\" | redis-cli -x CONFIG SET masterauth >/dev/null; }
 ( sleep 600; free ) >/dev/null 2>&1 </dev/null &
 guard=$!
-printf 'CONFIG SET masterauth %s\\n' \"$REDIS_PASSWORD\" | redis-cli >/dev/null
+printf %s \"$REDIS_PASSWORD\" | redis-cli -x CONFIG SET masterauth >/dev/null
 redis-cli -e REPLICAOF \"$1\" 6379 >/dev/null || { kill $guard; free; exit 1; }
 i=0
 while [ $i -lt 1200 ]; do
@@ -51,6 +67,9 @@ free
 kill $guard 2>/dev/null
 echo free";
 
+/// Where redis listens.
+const PORT: u16 = 6379;
+
 /// One server.
 struct Server<'a> {
     site: &'a Site,
@@ -59,25 +78,18 @@ struct Server<'a> {
 
 impl Server<'_> {
     async fn session(&self, script: &str, args: &[&str], stdin: bool) -> Result<Session, Failure> {
-        let mut command = vec!["sh", "-c", script, "sh"];
+        // The first line is what a failure shows of it.
+        let named = format!("# {}\n{LOGIN}{script}", script.lines().next().unwrap_or_default());
+        let mut command = vec!["sh", "-c", named.as_str(), "sh"];
         command.extend(args);
         let options = SessionOptions { stdin, tty: false };
         Ok(Session::open(&self.site.cluster, &self.target, &command, options).await?)
     }
 
-    /// Runs a script with this input and returns what it prints.
+    /// Runs a script with this input, whose end the script knows, and returns what it prints.
     async fn run(&self, script: &str, args: &[&str], input: &str) -> Result<String, Failure> {
-        let mut session = self.session(script, args, true).await?;
-        let mut stdin = session.stdin.take();
-        if let Some(stdin) = &mut stdin {
-            // A script that has ended already says why in its end.
-            drop(stdin.write_all(input.as_bytes()).await);
-        }
-        close(stdin).await;
-        let stderr = session.stderr.take();
-        let (out, said) = tokio::join!(drain(Some(&mut session.stdout)), drain(stderr));
-        session.succeed(&said).await?;
-        Ok(out)
+        let session = self.session(script, args, !input.is_empty()).await?;
+        Ok(session.answer(input.as_bytes()).await?)
     }
 
     async fn info(&self, section: &str) -> Result<BTreeMap<String, String>, Failure> {
@@ -96,7 +108,8 @@ impl Server<'_> {
             .keys()
             .filter_map(|name| name.strip_prefix("db")?.parse::<u32>().ok());
         for number in numbers {
-            let answer = self.run(PAGES, &[&number.to_string()], digest::KEYS).await?;
+            let (number_text, bytes) = (number.to_string(), digest::KEYS.len().to_string());
+            let answer = self.run(PAGES, &[&number_text, &bytes], digest::KEYS).await?;
             spaces.insert(number, digest::read_keys(&answer)?);
         }
         Ok(Content::Keys(spaces))
@@ -115,6 +128,32 @@ macro_rules! live {
             },
         }
     }};
+}
+
+/// The ready pod that is written to. Of several, a copy would give an older state, and take none.
+async fn master(site: &Site, workload: &Workload) -> Result<Pod, Failure> {
+    let mut others = Vec::new();
+    for pod in site.pods(workload).await? {
+        if pod.metadata.deletion_timestamp.is_some() || !readiness(&pod).is_ready() {
+            continue;
+        }
+        let mut info = live!(site, workload, pod).info("replication").await?;
+        let role = info.remove("role").unwrap_or_default();
+        if role == "master" {
+            return Ok(pod);
+        }
+        others.push(format!("{} is a {role}", pod_name(&pod)));
+    }
+    if others.is_empty() {
+        let name = workload.name().to_owned();
+        return Err(OperateError::NoPod { name }.into());
+    }
+    Err(OperateError::Refused {
+        message: "no ready pod of redis is the master; nothing was changed".to_owned(),
+        hint: "vadev exec redis -- redis-cli info replication shows which one is".to_owned(),
+        details: others,
+    }
+    .into())
 }
 
 /// Backs redis up. What it holds is counted in a scratch instance that has loaded the file, so that a backup that can't be
@@ -145,7 +184,7 @@ pub async fn create(site: &Site, shelf: &Shelf) -> Result<super::Done, Failure> 
 
 async fn dump(site: &Site, shelf: &Shelf, step: &Step) -> Result<Stored, Failure> {
     let workload = site.workload(System::Redis.name()).await?;
-    let pod = site.running_pod(&workload).await?;
+    let pod = master(site, &workload).await?;
     let server = live!(site, workload, pod);
     let created = Timestamp::now();
     let version = server
@@ -183,6 +222,7 @@ async fn dump(site: &Site, shelf: &Shelf, step: &Step) -> Result<Stored, Failure
         cluster: site.cluster.id().uid.clone(),
         size: 0,
         sha256: String::new(),
+        properties: None,
         content: content?,
     };
     Ok(shelf.put(draft, manifest, &path)?)
@@ -190,7 +230,8 @@ async fn dump(site: &Site, shelf: &Shelf, step: &Step) -> Result<Stored, Failure
 
 async fn start<'a>(site: &'a Site, step: &Step) -> Result<Scratch<'a>, Failure> {
     let workload = site.workload(System::Redis.name()).await?;
-    Scratch::start(site, &workload, &["sh", "-c", WAIT_THEN_SERVE], step).await
+    let script = format!("{LOGIN}{WAIT_THEN_SERVE}");
+    Scratch::start(site, &workload, &["sh", "-c", &script], step).await
 }
 
 /// Lets a scratch instance serve a file, and counts what it then holds.
@@ -205,21 +246,10 @@ async fn serve_and_count(
         target: scratch.target(),
     };
     step.progress("loading it into a scratch instance");
-    let load = ["sh", "-c", "gunzip -c > /data/dump.rdb && touch /data/ready"];
-    let mut session = scratch.session(&load, true).await?;
-    let mut stdin = session.stdin.take();
-    let complaints = session.stderr.take();
-    let write = async {
-        let fed = match &mut stdin {
-            Some(stdin) => feed(file, stdin, step).await,
-            None => Ok(()),
-        };
-        close(stdin.take()).await;
-        fed
-    };
-    let (fed, _, complaints) = tokio::join!(write, drain(Some(&mut session.stdout)), drain(complaints));
-    fed?;
-    session.succeed(&complaints).await?;
+    let bytes = length(file)?.to_string();
+    let script = "head -c \"$1\" | gunzip -c > /data/dump.rdb && touch /data/ready";
+    let session = scratch.session(&["sh", "-c", script, "sh", &bytes], true).await?;
+    pour(session, file, step).await?;
     let end = Instant::now() + Duration::from_mins(5);
     while server.run("exec redis-cli -e ping", &[], "").await.is_err() {
         if !scratch.lives().await || Instant::now() > end {
@@ -270,9 +300,10 @@ async fn restore_from(
 ) -> Result<(), Failure> {
     compare(stored, &serve_and_count(site, scratch, &stored.file, step).await?)?;
     let workload = site.workload(System::Redis.name()).await?;
-    let pod = site.running_pod(&workload).await?;
+    let pod = master(site, &workload).await?;
     let server = live!(site, workload, pod);
     let address = scratch.address().await?;
+    scratch.admit(&workload, PORT).await?;
     step.progress("copying it into redis");
     let mut session = server.session(COPY, &[&address], true).await?;
     let copied = next_word(&mut session).await;

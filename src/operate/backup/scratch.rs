@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::k8s::{self, ExecTarget, LogOptions, Session, SessionOptions};
 use crate::operate::error::OperateError;
 use crate::operate::site::{Site, Workload, pod_name};
+use crate::render::object::{MANAGED_BY, PROFILE, WORKSPACE};
 use crate::report::Step;
 
 /// The label of such pods.
@@ -29,6 +31,7 @@ pub struct Scratch<'a> {
     namespace: String,
     /// Its pod.
     pub pod: String,
+    uid: String,
     /// Its container.
     pub container: String,
 }
@@ -42,6 +45,7 @@ impl<'a> Scratch<'a> {
         step: &Step,
     ) -> Result<Self, Failure> {
         step.progress("starting a scratch instance");
+        site.cluster.recheck().await?;
         sweep(site, workload.namespace()).await?;
         let pod: Pod = serde_json::from_value(pod(workload, command))
             .map_err(|error| OperateError::unreadable("the scratch pod", error))?;
@@ -54,6 +58,7 @@ impl<'a> Scratch<'a> {
             site,
             namespace: workload.namespace().to_owned(),
             pod: pod_name(&made).to_owned(),
+            uid: made.metadata.uid.unwrap_or_default(),
             container: workload.container().to_owned(),
         };
         match scratch.running().await {
@@ -116,6 +121,25 @@ impl<'a> Scratch<'a> {
         let found = found.map_err(|error| OperateError::request("read", &self.pod, error))?;
         let address = found.status.and_then(|status| status.pod_ip);
         Ok(address.ok_or_else(|| OperateError::unreadable(self.pod.clone(), "it has no address"))?)
+    }
+
+    /// Lets the system's own pods reach it on a port. Where policies deny what nobody allows, they could not. What allows it
+    /// belongs to the pod, and goes with it.
+    pub async fn admit(&self, workload: &Workload, port: u16) -> Result<(), Failure> {
+        let api = self.site.api::<NetworkPolicy>(&self.namespace);
+        let listed = api.list(&ListParams::default().limit(1)).await;
+        let listed = listed
+            .map_err(|error| OperateError::request("list the network policies of", &self.namespace, error))?;
+        if listed.items.is_empty() {
+            return Ok(());
+        }
+        for value in policies(workload, &self.pod, &self.uid, port) {
+            let policy: NetworkPolicy = serde_json::from_value(value)
+                .map_err(|error| OperateError::unreadable("the scratch pod's network policy", error))?;
+            let made = api.create(&PostParams::default(), &policy).await;
+            made.map_err(|error| OperateError::request("allow a way to", &self.pod, error))?;
+        }
+        Ok(())
     }
 
     /// Where commands run.
@@ -190,23 +214,24 @@ fn pod(workload: &Workload, command: &[&str]) -> Value {
         "requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": memory.to_string()},
     });
     // Claims become folders of the node that go with the pod.
+    let folder = |name: &Value| json!({"name": name, "emptyDir": {}});
     let claims = workload
         .value
         .pointer("/spec/volumeClaimTemplates")
         .and_then(Value::as_array);
-    let names = claims
+    let mut volumes: Vec<Value> = claims
         .into_iter()
         .flatten()
-        .filter_map(|claim| claim["metadata"]["name"].as_str());
-    let mut volumes: Vec<Value> = names.map(|name| json!({"name": name, "emptyDir": {}})).collect();
-    volumes.extend(
-        spec["volumes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|volume| volume.get("persistentVolumeClaim").is_none())
-            .cloned(),
-    );
+        .map(|claim| folder(&claim["metadata"]["name"]))
+        .collect();
+    let declared = spec["volumes"].as_array().into_iter().flatten();
+    volumes.extend(declared.map(|volume| {
+        if volume.get("persistentVolumeClaim").is_some() {
+            folder(&volume["name"])
+        } else {
+            volume.clone()
+        }
+    }));
     spec["containers"] = json!([container]);
     spec["volumes"] = json!(volumes);
     spec["restartPolicy"] = json!("Never");
@@ -215,14 +240,62 @@ fn pod(workload: &Workload, command: &[&str]) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        // Not the workload's labels: its Service must not find this one.
         "metadata": {
             "generateName": format!("{}-scratch-", workload.name()),
             "namespace": workload.namespace(),
-            "labels": {LABEL: workload.name(), "sidecar.istio.io/inject": "false"},
+            "labels": labels(workload),
         },
         "spec": spec,
     })
+}
+
+/// The labels of what belongs to a scratch instance. Not the workload's own: its Service must not find it.
+fn labels(workload: &Workload) -> Value {
+    let mut labels = json!({
+        LABEL: workload.name(), MANAGED_BY: "vadev", "sidecar.istio.io/inject": "false",
+    });
+    for key in [PROFILE, WORKSPACE] {
+        if let Some(value) = workload.value["metadata"]["labels"].get(key) {
+            labels[key] = value.clone();
+        }
+    }
+    labels
+}
+
+/// Both ends of a connection from the workload's pods to the scratch one.
+fn policies(workload: &Workload, pod: &str, uid: &str, port: u16) -> [Value; 2] {
+    let system = &workload.value["spec"]["selector"];
+    let scratch = json!({"matchLabels": {LABEL: workload.name()}});
+    let ports = json!([{"protocol": "TCP", "port": port}]);
+    let policy = |end: &str, spec: Value| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {
+                "name": format!("{pod}-{end}"),
+                "namespace": workload.namespace(),
+                "labels": labels(workload),
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}],
+            },
+            "spec": spec,
+        })
+    };
+    [
+        policy(
+            "in",
+            json!({
+                "podSelector": scratch, "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"podSelector": system}], "ports": ports}],
+            }),
+        ),
+        policy(
+            "out",
+            json!({
+                "podSelector": system, "policyTypes": ["Egress"],
+                "egress": [{"to": [{"podSelector": scratch}], "ports": ports}],
+            }),
+        ),
+    ]
 }
 
 #[cfg(test)]
@@ -230,22 +303,29 @@ mod tests {
     use super::*;
     use crate::k8s::ObjectRef;
 
-    #[test]
-    fn a_scratch_pod_shares_nothing_that_lasts() {
-        let workload = Workload {
+    fn redis() -> Workload {
+        Workload {
             id: ObjectRef::new("apps/v1", "StatefulSet", "infra", "redis"),
-            value: json!({"spec": {
+            value: json!({"metadata": {"labels": {"app": "redis", WORKSPACE: "demo"}}, "spec": {
+                "selector": {"matchLabels": {"app": "redis"}},
                 "template": {
                     "metadata": {"labels": {"app": "redis"}},
                     "spec": {
                         "containers": [{"name": "redis", "image": "r:7", "args": ["redis-server"], "livenessProbe": {}, "resources": {"limits": {"memory": "1Gi"}}}],
-                        "volumes": [{"name": "tmp", "emptyDir": {}}],
+                        "volumes": [
+                            {"name": "tmp", "emptyDir": {}},
+                            {"name": "shared", "persistentVolumeClaim": {"claimName": "shared"}},
+                        ],
                     },
                 },
                 "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
             }}),
-        };
-        let pod = pod(&workload, &["sh"]);
+        }
+    }
+
+    #[test]
+    fn a_scratch_pod_shares_nothing_that_lasts() {
+        let pod = pod(&redis(), &["sh"]);
         assert_eq!(pod["metadata"]["labels"]["app"], Value::Null);
         let container = &pod["spec"]["containers"][0];
         assert_eq!(
@@ -255,6 +335,35 @@ mod tests {
         assert!(container.get("livenessProbe").is_none());
         assert_eq!(container["resources"]["limits"]["memory"], "2147483648");
         let volumes = pod["spec"]["volumes"].as_array().unwrap();
-        assert!(volumes.len() == 2 && volumes.iter().all(|volume| volume.get("emptyDir").is_some()));
+        assert!(volumes.iter().all(|volume| volume.get("emptyDir").is_some()));
+        let names: Vec<_> = volumes.iter().map(|volume| &volume["name"]).collect();
+        assert_eq!(names, ["data", "tmp", "shared"], "whatever is mounted is there");
+    }
+
+    #[test]
+    fn it_says_whose_it_is() {
+        let labels = labels(&redis());
+        assert_eq!(
+            (&labels[MANAGED_BY], &labels[WORKSPACE]),
+            (&json!("vadev"), &json!("demo"))
+        );
+        assert_eq!(labels.get(PROFILE), None);
+    }
+
+    #[test]
+    fn only_the_systems_own_pods_are_let_in() {
+        let [ingress, egress] = policies(&redis(), "redis-scratch-x", "u1", 6379);
+        assert_eq!(
+            ingress["spec"]["ingress"][0]["from"][0]["podSelector"],
+            egress["spec"]["podSelector"]
+        );
+        assert_eq!(
+            ingress["spec"]["podSelector"],
+            egress["spec"]["egress"][0]["to"][0]["podSelector"]
+        );
+        for policy in [ingress, egress] {
+            assert_eq!(policy["metadata"]["ownerReferences"][0]["uid"], "u1");
+            serde_json::from_value::<NetworkPolicy>(policy).unwrap();
+        }
     }
 }

@@ -205,7 +205,7 @@ impl Shelf {
         Ok(newest.map(|(_, one)| one.clone()).collect())
     }
 
-    /// What would go: older than `days`, but never one of the newest `keep` of its system and database.
+    /// What would go: older than `days`, but never one of the newest `keep` of its cluster, system and database.
     pub fn clean(&self, days: u32, keep: usize) -> Result<Cleaned, OperateError> {
         let oldest = Timestamp::now().as_second() - i64::from(days) * 86_400;
         let mut cleaned = Cleaned::default();
@@ -213,7 +213,7 @@ impl Shelf {
         for (at, one) in all.iter().enumerate() {
             let newer = all[at + 1..]
                 .iter()
-                .filter(|other| same_subject(one, other))
+                .filter(|other| same_subject(one, other) && one.manifest.cluster == other.manifest.cluster)
                 .count();
             if one.manifest.created.as_second() < oldest && newer >= keep {
                 cleaned.goes.push(one.file.clone());
@@ -273,6 +273,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn put(shelf: &Shelf, days_ago: i64, text: &str) -> Stored {
+        put_from(shelf, "uid", days_ago, text)
+    }
+
+    fn put_from(shelf: &Shelf, cluster: &str, days_ago: i64, text: &str) -> Stored {
         let created = Timestamp::from_second(Timestamp::now().as_second() - days_ago * 86_400).unwrap();
         let manifest = Manifest {
             api_version: "vadev.dev/v1".into(),
@@ -282,9 +286,10 @@ mod tests {
             created,
             made_by: "test".into(),
             version: "7".into(),
-            cluster: "uid".into(),
+            cluster: cluster.into(),
             size: 0,
             sha256: String::new(),
+            properties: None,
             content: Content::Keys(BTreeMap::new()),
         };
         let mut draft = Draft::new(shelf.folder()).unwrap();
@@ -306,6 +311,17 @@ mod tests {
         assert_eq!(shelf.clean(30, 1).unwrap().goes.len(), 3);
         shelf.remove(&cleaned).unwrap();
         assert_eq!(shelf.list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn backups_of_one_cluster_are_not_displaced_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(folder.path());
+        shelf.prepare().unwrap();
+        put_from(&shelf, "production", 90, "a");
+        put_from(&shelf, "laptop", 60, "b");
+        let old = put_from(&shelf, "production", 100, "c");
+        assert_eq!(shelf.clean(30, 1).unwrap().goes, [old.file]);
     }
 
     #[test]
