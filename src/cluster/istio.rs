@@ -163,7 +163,7 @@ impl Mesh {
             ..ApplyOptions::default()
         };
         let (late, first): (Vec<_>, Vec<_>) = plan.objects.iter().partition(|object| mounts_root(object));
-        apply_all(cluster, first, options).await?;
+        view.expect_applied(&apply_all(cluster, first, options).await?);
         if !late.is_empty() {
             // istiod makes this as soon as it runs. A pod that comes before it waits in the kubelet's back-off.
             let root = ObjectRef::new("v1", "ConfigMap", SYSTEM, ROOT_CERTIFICATE);
@@ -172,7 +172,7 @@ impl Mesh {
                 made = wait_for(cluster, &root, within, |_| true) => drop(made?),
                 failed = fails(view, &istiod, within, step) => return Err(failed.into()),
             }
-            apply_all(cluster, late, options).await?;
+            view.expect_applied(&apply_all(cluster, late, options).await?);
         }
         let workloads = plan
             .objects

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use indexmap::IndexMap;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::checked::{CheckResult, VerifyReport};
 
@@ -37,8 +38,11 @@ struct Asked<'a> {
 /// How long one answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// Between two looks at workloads that are on their way.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Checks objects, workloads, the ingress and every service's own view of its dependencies. `within` bounds how long the
-/// ingress is polled.
+/// ingress is polled and workloads that are on their way are waited for.
 pub async fn verify(
     platform: &Platform,
     cluster: &Cluster,
@@ -58,15 +62,34 @@ pub async fn verify(
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
     let snapshot = k8s::observe(cluster, &selector).await?;
     let ids = objects.iter().map(Object::id);
-    let mut checks = there(ids, |id| snapshot.get(&id.into()));
+    let checks = there(ids, |id| snapshot.get(&id.into()));
     step.progress("the ingress and every service's dependencies");
-    let (ingress, dependencies) = tokio::join!(
+    let (ingress, dependencies, again) = tokio::join!(
         through_ingress(platform, &asked, &outside),
-        dependencies(&asked, &client)
+        dependencies(&asked, &client),
+        settled(&asked, objects, &selector, checks)
     );
+    let mut checks = again?;
     checks.extend(ingress);
     checks.extend(dependencies);
     Ok(VerifyReport::told(checks, step))
+}
+
+/// A workload that is on its way is looked at until it is ready or for as long as the ingress is asked.
+async fn settled(
+    asked: &Asked<'_>,
+    objects: &[Object],
+    selector: &str,
+    mut checks: Vec<CheckResult>,
+) -> Result<Vec<CheckResult>, Failure> {
+    let end = Instant::now() + asked.within;
+    let waits = |checks: &[CheckResult]| checks.iter().any(|check| check.group == "workload" && !check.ok);
+    while waits(&checks) && Instant::now() < end {
+        sleep(AGAIN).await;
+        let snapshot = k8s::observe(asked.cluster, selector).await?;
+        checks = there(objects.iter().map(Object::id), |id| snapshot.get(&id.into()));
+    }
+    Ok(checks)
 }
 
 /// As [`verify`], for what the stack is to be on this machine, whoever deployed it. In a cluster that has none of the

@@ -2,7 +2,7 @@
 //! that a restarted pod or API server costs the connections in flight and no more.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -74,14 +74,25 @@ impl Drop for Forward {
 /// The connections live in a set of this task, so that aborting it ends them too.
 async fn accept(listener: TcpListener, cluster: Cluster, target: Arc<ForwardTarget>, reporter: Reporter) {
     let mut connections = JoinSet::new();
+    // The same trouble is told once: who polls would read it many times a second.
+    let told = Arc::new(Mutex::new(None));
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let (cluster, target, reporter) = (cluster.clone(), Arc::clone(&target), reporter.clone());
+                    let told = Arc::clone(&told);
                     connections.spawn(async move {
-                        if let Err(error) = carry(stream, &cluster, &target).await {
-                            reporter.warn(error.to_string(), crate::failure::Diagnose::hint(&error));
+                        let trouble = carry(stream, &cluster, &target).await.err();
+                        let text = trouble.as_ref().map(ToString::to_string);
+                        let before = std::mem::replace(
+                            &mut *told.lock().unwrap_or_else(PoisonError::into_inner),
+                            text.clone(),
+                        );
+                        if let Some((error, text)) = trouble.zip(text)
+                            && before.as_ref() != Some(&text)
+                        {
+                            reporter.warn(text, crate::failure::Diagnose::hint(&error));
                         }
                     });
                 }

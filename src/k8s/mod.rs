@@ -4,6 +4,7 @@
 //! The order of use is: [`Cluster::connect`], [`Cluster::recheck`] before each write phase, [`observe`], [`apply_all`],
 //! [`View::open`] with [`View::wait_ready`], [`delete_all`].
 
+mod adopt;
 mod apply;
 mod client;
 mod delete;
@@ -33,6 +34,7 @@ mod suspect;
 mod tunnel;
 mod view;
 
+pub use adopt::adopt;
 pub use apply::{Applied, ApplyOptions, Change, MANAGER, apply_all, apply_each, apply_one};
 pub use client::{Cluster, ClusterId, Target};
 pub use delete::{DeleteOptions, Propagation, delete_all};

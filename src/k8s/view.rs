@@ -1,5 +1,6 @@
 //! A live view of the workloads of a cluster: one watch per kind that all waits share, instead of one per wait.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::apply::Applied;
 use super::client::Cluster;
 use super::error::plain;
 use super::object::ObjectRef;
@@ -47,6 +49,8 @@ pub struct View {
     events: Stores<Event>,
     pulse: watch::Receiver<u64>,
     trouble: Arc<Mutex<Option<String>>>,
+    /// Generations that changes have led to, which the watches may not have brought yet.
+    expected: Mutex<BTreeMap<ObjectRef, i64>>,
     _tasks: JoinSet<()>,
 }
 
@@ -164,8 +168,37 @@ impl View {
             events: opener.open(),
             pulse,
             trouble,
+            expected: Mutex::default(),
             _tasks: opener.tasks,
         }
+    }
+
+    /// Notes that a change led to this generation: a watch that is behind it would call the old state ready.
+    pub fn expect(&self, target: &ObjectRef, generation: i64) {
+        self.expected
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(target.clone(), generation);
+    }
+
+    /// As [`Self::expect`], for everything that was applied.
+    pub fn expect_applied(&self, applied: &[Applied]) {
+        for one in applied {
+            if let Some(generation) = one.now["metadata"]["generation"].as_i64() {
+                self.expect(&one.object, generation);
+            }
+        }
+    }
+
+    fn is_behind(&self, target: &ObjectRef) -> bool {
+        let expected = self
+            .expected
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = self.generation(target);
+        expected
+            .get(target)
+            .is_some_and(|wanted| seen.is_some_and(|seen| seen < *wanted))
     }
 
     /// Waits until every store holds its first list; `false` if that takes longer than `within`.
@@ -211,6 +244,9 @@ impl View {
     /// How far a workload, pod or service is. Kinds that become nothing (a `ConfigMap`) are ready by being there.
     pub fn readiness(&self, target: &ObjectRef) -> Readiness {
         let absent = || Readiness::Waiting("not there yet".to_owned());
+        if self.is_behind(target) {
+            return Readiness::Waiting("the change is not seen yet".to_owned());
+        }
         match target.kind.as_str() {
             "Deployment" => find(&self.deployments, target).map_or_else(absent, |o| readiness(&*o)),
             "StatefulSet" => find(&self.stateful_sets, target).map_or_else(absent, |o| readiness(&*o)),

@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::OperateError;
-use super::rollout::{change, refuse_paused};
+use super::rollout::{RESTARTED, change, refuse_paused};
 use super::site::{Site, Workload};
 use crate::failure::Failure;
-use crate::k8s::{own_container, own_container_at};
+use crate::k8s::{adopt, own_container, own_container_at};
 
 /// One revision.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -80,6 +80,8 @@ pub async fn undo(
     let patch =
         serde_json::from_value(patch).map_err(|error| OperateError::unreadable("the patch", error))?;
     let changed = change(site, workload, Patch::Json::<Value>(patch)).await?;
+    // What came back with the old template has to go again when another one is applied.
+    adopt(&site.cluster, &workload.id, &["spec", "template"], &[RESTARTED]).await?;
     Ok((changed, wanted.clone()))
 }
 

@@ -9,7 +9,6 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::error::OperateError;
 use super::site::{Site, Workload};
@@ -17,7 +16,7 @@ use crate::failure::Failure;
 use crate::k8s::{MANAGER, ObjectRef, Scope, View, WaitOptions};
 
 /// The annotation by which kubectl restarts a rollout too: either's restarts look the same in a history.
-const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+pub(super) const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// How a rollout came out.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
@@ -53,7 +52,7 @@ pub(super) async fn change(
     patch: Patch<Value>,
 ) -> Result<Workload, Failure> {
     let params = PatchParams {
-        field_manager: (!matches!(patch, Patch::Json::<Value>(_))).then(|| MANAGER.to_owned()),
+        field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let subject = workload.id.to_string();
@@ -75,7 +74,6 @@ pub async fn settle(
     cause: &str,
     within: Duration,
 ) -> Result<Rollout, Failure> {
-    let begun = Instant::now();
     let step = site.reporter.step(
         format!("rollout/{}", workload.name()),
         format!("Roll out {}", workload.name()),
@@ -84,10 +82,8 @@ pub async fn settle(
     let scope = Scope::Namespaces(vec![workload.namespace().to_owned()]);
     let view = View::open(&site.cluster, &scope);
     view.synced(Duration::from_secs(20)).await;
-    // The watch may be behind the change just made, and would call the old state ready.
-    let generation = i64::try_from(workload.number("/metadata/generation")).unwrap_or(i64::MAX);
-    while view.generation(&workload.id).is_none_or(|seen| seen < generation) && begun.elapsed() < within {
-        sleep(Duration::from_millis(20)).await;
+    if let Some(generation) = workload.value["metadata"]["generation"].as_i64() {
+        view.expect(&workload.id, generation);
     }
     match view
         .wait_ready(&workload.id, WaitOptions::within(within), Some(&step))

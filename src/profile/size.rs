@@ -3,7 +3,7 @@
 //! The rules of a fitted profile:
 //! 1. Every component has a floor (measured, in the catalog) and a production request. With `share` thousandths, it requests
 //!    `floor + (production − floor) × share / 1000`. CPU and memory each have one share for the whole platform, the largest
-//!    that keeps the sum within the budget; 0 where even the floors exceed it, which the capacity check then refuses.
+//!    step of a twentieth that keeps the sum within the budget; 0 where even the floors exceed it, which the capacity check then refuses.
 //! 2. A system's memory limit moves by the same share from a quarter above its floor to production's limit, because caches
 //!    and heaps grow into it. The limits of services and of the mesh stay: they cap, they do not reserve.
 //! 3. CPU limits stay: throttling would only make starts slow.
@@ -17,6 +17,9 @@ use crate::catalog::service::{Amount, Resources};
 use crate::catalog::{Bytes, MilliCpu};
 
 const WHOLE: u64 = 1000;
+/// Shares go in steps of a twentieth: one replica more, or a machine with a little less memory, is then mostly no reason to
+/// give every pod of the platform other figures, and so to start it anew.
+const STEP: u64 = 50;
 const MIB: u64 = 1 << 20;
 
 /// How far from the floors to production, in thousandths.
@@ -75,7 +78,8 @@ fn share(wishes: &[Wish], budget: u64, of: impl Fn(Amount) -> u64) -> u64 {
     if room == 0 {
         return WHOLE;
     }
-    u64::try_from(left * u128::from(WHOLE) / room).map_or(WHOLE, |share| share.min(WHOLE))
+    let share = u64::try_from(left * u128::from(WHOLE) / room).map_or(WHOLE, |share| share.min(WHOLE));
+    share / STEP * STEP
 }
 
 /// `floor` plus so many thousandths of the way to `production`, rounded down; never below `floor`.

@@ -1,6 +1,6 @@
 //! The stated minimum cluster holds production: proven by the real scheduler, on nodes that kwok plays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 
 use indexmap::IndexMap;
@@ -146,7 +146,23 @@ fn workloads() -> Vec<Deployment> {
             deployment(name, &replicas, &json!(containers), &template["spec"]["topologySpreadConstraints"])
         })
         .collect();
-    assert_eq!(all.len(), 14 + 12, "every service and every system's workload");
+    let there: BTreeSet<&str> = all
+        .iter()
+        .filter_map(|one| one["metadata"]["name"].as_str())
+        .collect();
+    let systems = stack
+        .infrastructure
+        .iter()
+        .flat_map(|sized| &sized.infrastructure.workloads);
+    let wanted = least
+        .keys()
+        .copied()
+        .chain(systems.map(|workload| workload.name.as_str()));
+    let lacking: Vec<&str> = wanted.filter(|name| !there.contains(name)).collect();
+    assert!(
+        least.len() == 14 && lacking.is_empty(),
+        "not in the tree: {lacking:?}"
+    );
     for (name, replicas, resources) in [
         ("istiod", mesh.pilot_replicas, mesh.pilot),
         ("istio-ingressgateway", mesh.gateway_replicas, mesh.gateway),

@@ -174,6 +174,7 @@ impl ApplyTo<'_> {
             return Ok(());
         }
         let view = view.get_or_insert_with(|| View::open(self.cluster, scope));
+        view.expect_applied(&applied);
         view.wait_all(&workloads, WaitOptions::within(self.timeout), Some(step))
             .await?;
         Ok(())

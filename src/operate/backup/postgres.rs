@@ -155,6 +155,18 @@ fn drop_database(name: &str) -> String {
     format!("DROP DATABASE IF EXISTS {} WITH (FORCE);\n", quoted(name))
 }
 
+/// Dumps a database for as long as somebody holds this script's input open. Without that, a dump whose reader went (a full
+/// disk, a killed vadev) would wait for ever, and its locks with it: nobody closes the output of a command in a container.
+const DUMP: &str = "exec 3<&0
+pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\" </dev/null 3<&- &
+dump=$!
+{ while read -r _ <&3; do :; done; kill $dump; } >/dev/null 2>&1 &
+eye=$!
+wait $dump
+code=$?
+kill $eye 2>/dev/null
+exit $code";
+
 /// Backs up every database that holds anything, each into a file of its own.
 pub async fn create(site: &Site, shelf: &Shelf) -> Result<Vec<super::Done>, Failure> {
     let workload = site.workload(System::Postgres.name()).await?;
@@ -238,8 +250,7 @@ async fn dump(
         "exec pg_dump --schema-only --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
     let schema = server.run(schema_script, &[database, &snapshot]).await?;
     let mut draft = Draft::new(shelf.folder())?;
-    let script = "exec pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\"";
-    let mut dump = server.session(script, &[database, &snapshot], false).await?;
+    let mut dump = server.session(DUMP, &[database, &snapshot], true).await?;
     // Beside the output, and not waited for where that can't be written: the command would wait for us in turn.
     let complaints = tokio::spawn(drain(dump.stderr.take()));
     draft.take(&mut dump.stdout, step).await?;
