@@ -192,8 +192,10 @@ impl Current {
         session.run().await
     }
 
-    /// The files that the workspace was read from.
+    /// The files that the workspace was read from, and Dockerfiles that no source has.
     fn plan_files(&self) -> Result<Vec<PathBuf>, Failure> {
-        Ok(self.context.loaded()?.files.clone())
+        let mut files = self.context.loaded()?.files.clone();
+        files.extend(self.services.iter().flat_map(Service::outside));
+        Ok(files)
     }
 }

@@ -254,7 +254,17 @@ impl Origin {
     /// # Errors
     /// A file cannot be read.
     pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let root = watch::lock(&self.source).root().to_owned();
+        let (root, modes) = {
+            let source = watch::lock(&self.source);
+            let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
+            // COPY may say another mode than the file has.
+            let mode = |(target, path): (&String, &String)| {
+                let attributes = self.service.recipe.attributes(path, target, &is_folder)?;
+                Some((target.clone(), attributes.mode?))
+            };
+            let modes: BTreeMap<_, _> = lack.writes.iter().filter_map(mode).collect();
+            (source.root().to_owned(), modes)
+        };
         let mut change = Change {
             deletes: lack.deletes.clone(),
             writes: BTreeMap::new(),
@@ -263,7 +273,10 @@ impl Origin {
         };
         for (target, path) in &lack.writes {
             match write(&root, path)? {
-                Some(write) => drop(change.writes.insert(target.clone(), write)),
+                Some(mut write) => {
+                    write.mode = modes.get(target).copied().unwrap_or(write.mode);
+                    change.writes.insert(target.clone(), write);
+                }
                 // It went while the change was made ready: another change says so too.
                 None => change.deletes.push(target.clone()),
             }

@@ -8,8 +8,9 @@ use super::ReloadError;
 use super::decide::Recipe;
 use super::infer::{Inferred, infer};
 use super::rules::Rules;
-use super::source::Source;
+use super::source::{Source, look};
 use crate::agent::protocol::Then;
+use crate::image::beside;
 use crate::profile::stack::SizedService;
 use crate::profile::workspace::{HostBuild, Restart};
 
@@ -58,19 +59,17 @@ impl Service {
         let target = said.target.as_deref();
         let mut build = said.build.clone();
         let mut inferred = None;
-        let mut sync = said.sync.clone();
-        if let Some(text) = text.as_deref().filter(|_| sync.is_empty()) {
-            let look = |path: &str| {
-                std::fs::metadata(source.join(path))
-                    .ok()
-                    .map(|found| found.is_dir())
-            };
-            let found = infer(text, target, &args, &look);
+        let look = look(&source);
+        // An empty list is an answer, too: nothing is synced.
+        let mut sync = said.sync.clone().unwrap_or_default();
+        if let Some(text) = text.as_deref().filter(|_| said.sync.is_none()) {
+            let found = infer(text, target, &args, build.is_some(), &look);
             sync.clone_from(&found.sync);
             build = build.or_else(|| found.build.clone());
             inferred = Some(found);
         }
-        let mut recipe = Recipe::new(Rules::new(name, &sync)?, build.is_some(), dockerfile);
+        let mut recipe = Recipe::new(Rules::new(name, &sync, &look)?, build.is_some(), dockerfile);
+        recipe.inferred = inferred.is_some();
         recipe.container = said.restart == Restart::Container && build.is_none();
         if let Some(text) = &text {
             recipe = recipe.with_dockerfile(text, target, &args);
@@ -94,7 +93,22 @@ impl Service {
     /// The folder cannot be read.
     pub fn open_source(&self) -> Result<Source, ReloadError> {
         let wanted = Some(&self.recipe.rules).filter(|_| self.build.is_none());
-        Source::open(&self.source, wanted)
+        Source::open(&self.source, &self.recipe.dockerfile, wanted)
+    }
+
+    /// The Dockerfile and its ignore file where they lie outside the source: the watch of the source does not see them.
+    pub fn outside(&self) -> Vec<PathBuf> {
+        let dockerfile = self.source.join(&self.recipe.dockerfile);
+        let folder = dockerfile.parent().and_then(|folder| folder.canonicalize().ok());
+        let (Some(folder), Some(name)) = (folder, dockerfile.file_name()) else {
+            return Vec::new();
+        };
+        let inside = self.source.canonicalize().is_ok_and(|root| folder.starts_with(root));
+        if inside || !dockerfile.is_file() {
+            return Vec::new();
+        }
+        let dockerfile = folder.join(name);
+        vec![beside(&dockerfile), dockerfile]
     }
 
     /// What the process has to do after these changes: `fresh` says that all of them are files that were not there.

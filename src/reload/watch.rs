@@ -161,17 +161,24 @@ impl Handler {
             EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => Touch::Begun,
             EventKind::Access(_) | EventKind::Other => return,
         };
+        // The folder of that name may be another one now, whose watch is to begin anew.
+        let anew = matches!(
+            event.kind,
+            EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Create(CreateKind::Folder)
+        );
         for path in &event.paths {
             if self.files.contains(path) && touch == Touch::Whole {
                 self.say(Seen::File(path.clone()));
             }
             for (number, source) in self.sources.iter().enumerate() {
-                self.look(number, source, path, touch);
+                self.look(number, source, path, touch, anew);
             }
         }
     }
 
-    fn look(&self, number: usize, shared: &Shared, path: &Path, touch: Touch) {
+    fn look(&self, number: usize, shared: &Shared, path: &Path, touch: Touch, anew: bool) {
         let mut source = lock(shared);
         let Some(below) = source.relative(path).map(str::to_owned) else {
             return;
@@ -180,11 +187,16 @@ impl Handler {
         match metadata {
             Some(found) if found.is_dir() => {
                 // Metadata of a folder that is known says nothing about its files.
-                if touch == Touch::Whole && !source.is_folder(&below) && !source.is_ignored(path, true) {
-                    let gone = source.remove(&below);
-                    let mut swept = self.adopt(&mut source, &below);
-                    swept.extend(gone);
-                    self.say(Seen::Swept(number, swept));
+                let new = anew || (touch == Touch::Whole && !source.is_folder(&below));
+                if new && !source.is_ignored(path, true) {
+                    self.forget(&source, &below);
+                    let mut swept = source.remove(&below);
+                    swept.extend(self.adopt(&mut source, &below));
+                    swept.sort_unstable();
+                    swept.dedup();
+                    if !swept.is_empty() {
+                        self.say(Seen::Swept(number, swept));
+                    }
                 }
             }
             Some(found) => {
@@ -203,7 +215,10 @@ impl Handler {
                     self.say(Seen::Swept(number, gone));
                 }
                 let touch = if found.is_symlink() { Touch::Whole } else { touch };
-                self.say(Seen::Touched(number, below, touch));
+                self.say(Seen::Touched(number, below.clone(), touch));
+                if touch == Touch::Whole && source.is_rule(&below) {
+                    self.reread(number, &mut source);
+                }
             }
             None => {
                 self.forget(&source, &below);
@@ -212,6 +227,9 @@ impl Handler {
                     [] => {}
                     [one] => self.say(Seen::Touched(number, one.clone(), Touch::Whole)),
                     _ => self.say(Seen::Swept(number, gone)),
+                }
+                if source.is_rule(&below) {
+                    self.reread(number, &mut source);
                 }
             }
         }
@@ -263,6 +281,17 @@ impl Handler {
         }
     }
 
+    /// What is part of the source has changed: what was left out till now is news. What is left out from now on is not gone.
+    fn reread(&self, number: usize, source: &mut Source) {
+        source.reread();
+        let before: std::collections::BTreeSet<String> = source.remove("").into_iter().collect();
+        let mut found = self.adopt(source, "");
+        found.retain(|file| !before.contains(file));
+        if !found.is_empty() {
+            self.say(Seen::Swept(number, found));
+        }
+    }
+
     /// Events were lost: everything that is or was there may have changed.
     fn rescan(&self) {
         for (number, shared) in self.sources.iter().enumerate() {
@@ -297,7 +326,7 @@ mod tests {
             for path in before {
                 write(folder.path(), path);
             }
-            let source = Arc::new(Mutex::new(Source::open(folder.path(), None).unwrap()));
+            let source = Arc::new(Mutex::new(Source::open(folder.path(), "Dockerfile", None).unwrap()));
             let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();
             Self {
                 folder,
@@ -371,6 +400,41 @@ mod tests {
         write(&root, "b/c/new.py");
         tried.sees(&["b/c/new.py"]);
         assert_eq!(lock(&tried.source).files().collect::<Vec<_>>(), ["b/c/new.py"]);
+    }
+
+    #[test]
+    fn what_is_ignored_can_change() {
+        let mut tried = Tried::new(&["a.py", "b/c.py"]);
+        let root = tried.folder.path().to_owned();
+        fs::write(root.join(".dockerignore"), "b\n").unwrap();
+        tried.sees(&[".dockerignore"]);
+        let end = Instant::now() + Duration::from_mins(1);
+        while lock(&tried.source).files().any(|file| file == "b/c.py") {
+            assert!(Instant::now() < end, "never left out");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fs::remove_file(root.join(".dockerignore")).unwrap();
+        tried.sees(&[".dockerignore", "b/c.py"]);
+        write(&root, "b/c.py");
+        tried.sees(&["b/c.py"]);
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_watched() {
+        let mut tried = Tried::new(&["b/c/d.py"]);
+        let root = tried.folder.path().to_owned();
+        for number in 0..20 {
+            // At once: the watch looks when the new folder is there already.
+            fs::remove_dir_all(root.join("b")).unwrap();
+            write(&root, "b/c/d.py");
+            tried.sees(&["b/c/d.py"]);
+            std::thread::sleep(Duration::from_millis(50));
+            while tried.receiver.try_recv().is_ok() {}
+            write(&root, "b/c/d.py");
+            let name = format!("b/c/{number}");
+            write(&root, &name);
+            tried.sees(&["b/c/d.py", &name]);
+        }
     }
 
     #[test]

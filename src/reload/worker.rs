@@ -137,7 +137,11 @@ impl Worker<'_> {
         self.reporter.emit(Event::Reload(event));
         match way {
             Way::Sync => self.sync(work, &decision, decided, &mut stages).await,
-            Way::Swap | Way::Build => self.image(work, way, because, decided, &mut stages).await,
+            Way::Swap | Way::Build => {
+                // What the service has nothing to do with has no place in its image either.
+                self.images.note(&decision.concerned());
+                self.image(work, way, because, decided, &mut stages).await
+            }
         }
     }
 
@@ -286,7 +290,6 @@ impl Worker<'_> {
         decided: Instant,
         stages: &mut Stages,
     ) -> Outcome {
-        self.images.note(&work.paths);
         stages.decide = millis(decided.elapsed());
         let service = &self.origin.service.name;
         let title = match way {
