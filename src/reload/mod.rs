@@ -26,6 +26,7 @@ mod outcome;
 mod pod_state;
 pub mod replicas;
 pub mod rules;
+mod scope;
 pub mod service;
 pub mod session;
 pub mod source;

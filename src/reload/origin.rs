@@ -152,14 +152,12 @@ impl Origin {
     /// The state folder cannot be written.
     pub fn note(&self, went: &[String], came: &[&String]) -> Result<(), ReloadError> {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = gone.len();
-        gone.extend(went.iter().cloned());
-        let grew = gone.len() > before;
-        let shrank = came.iter().filter(|path| gone.remove(**path)).count() > 0;
-        if grew || shrank {
-            self.remember(GONE, &*gone)
-        } else {
+        let before = gone.clone();
+        note(&mut gone, went, came);
+        if *gone == before {
             Ok(())
+        } else {
+            self.remember(GONE, &*gone)
         }
     }
 
@@ -265,21 +263,15 @@ impl Origin {
     /// # Errors
     /// The state folder cannot be written.
     pub fn doubt(&self, lack: &Lack) -> Result<(), ReloadError> {
-        {
+        let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in &lack.deletes {
-                let prefix = format!("{target}/");
-                let below = |path: &String| path == target || path.starts_with(&prefix);
-                given
-                    .iter_mut()
-                    .filter(|(path, _)| below(path))
-                    .for_each(|(_, node)| *node = Node::Gone);
-            }
-            for target in lack.writes.keys() {
+            let went = going(&given, &lack.deletes);
+            for target in went.iter().chain(lack.writes.keys()) {
                 given.insert(target.clone(), Node::Gone);
             }
-        }
-        self.note(&lack.deletes, &lack.writes.keys().collect::<Vec<_>>())
+            went
+        };
+        self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
 
     /// Notes the same of all that the replicas were given below the source's `paths`: they come to run another image.
@@ -315,15 +307,16 @@ impl Origin {
     /// # Errors
     /// The state folder cannot be written.
     pub fn gave(&self, lack: &Lack) -> Result<(), ReloadError> {
-        {
+        let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in &lack.deletes {
-                let prefix = format!("{target}/");
-                given.retain(|path, _| path != target && !path.starts_with(&prefix));
+            let went = going(&given, &lack.deletes);
+            for target in &went {
+                given.remove(target);
             }
             given.extend(lack.nodes.clone());
-        }
-        self.note(&lack.deletes, &lack.writes.keys().collect::<Vec<_>>())
+            went
+        };
+        self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
 
     /// Makes a change of what is lacking. Blocks while files are read.
@@ -331,7 +324,17 @@ impl Origin {
     /// # Errors
     /// A file cannot be read.
     pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let root = watch::lock(&self.source).root().to_owned();
+        let (root, modes) = {
+            let source = watch::lock(&self.source);
+            let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
+            // COPY may say another mode than the file has.
+            let mode = |(target, path): (&String, &String)| {
+                let attributes = self.service.recipe.attributes(path, target, &is_folder)?;
+                Some((target.clone(), attributes.mode?))
+            };
+            let modes: BTreeMap<_, _> = lack.writes.iter().filter_map(mode).collect();
+            (source.root().to_owned(), modes)
+        };
         let mut change = Change {
             deletes: lack.deletes.clone(),
             writes: BTreeMap::new(),
@@ -341,7 +344,10 @@ impl Origin {
         let mut budget = BUDGET;
         for (target, path) in &lack.writes {
             match write(&root, path, &mut budget)? {
-                Some(write) => drop(change.writes.insert(target.clone(), write)),
+                Some(mut write) => {
+                    write.mode = modes.get(target).copied().unwrap_or(write.mode);
+                    change.writes.insert(target.clone(), write);
+                }
                 // It went while the change was made ready: another change says so too.
                 None => change.deletes.push(target.clone()),
             }
@@ -349,6 +355,29 @@ impl Origin {
         // So much goes packed: the way through the API server is slower than packing it.
         change.compress = budget == 0;
         Ok(change)
+    }
+}
+
+/// All that goes with `deletes`, as far as it was given: when a folder comes again, what was in it stays gone.
+fn going(given: &BTreeMap<String, Node>, deletes: &[String]) -> Vec<String> {
+    let mut went = deletes.to_vec();
+    for target in deletes {
+        let prefix = format!("{target}/");
+        let below = given.range(prefix.clone()..).map(|(path, _)| path);
+        went.extend(below.take_while(|path| path.starts_with(&prefix)).cloned());
+    }
+    went
+}
+
+/// A path that came is not gone, and neither is a folder above it.
+fn note(gone: &mut BTreeSet<String>, went: &[String], came: &[&String]) {
+    gone.extend(went.iter().cloned());
+    for path in came {
+        let mut part = path.as_str();
+        while !part.is_empty() {
+            gone.remove(part);
+            part = part.rsplit_once('/').map_or("", |(above, _)| above);
+        }
     }
 }
 
@@ -382,6 +411,17 @@ fn recalled<T: Default + serde::de::DeserializeOwned>(path: &Path) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_comes_again_leaves_its_files_gone() {
+        let given = ["/a/b", "/a/b/x", "/a/b/y/z", "/a/bc"].map(|path| (path.to_owned(), Node::Gone));
+        let went = going(&given.into(), &["/a/b".to_owned()]);
+        assert_eq!(went, ["/a/b", "/a/b/x", "/a/b/y/z"]);
+        let mut gone = BTreeSet::new();
+        note(&mut gone, &went, &[]);
+        note(&mut gone, &[], &[&"/a/b/x".to_owned()]);
+        assert_eq!(gone, ["/a/b/y/z".to_owned()].into());
+    }
 
     #[test]
     fn what_one_replica_is_given_is_no_news_of_the_others() {

@@ -136,7 +136,8 @@ impl Worker<'_> {
             return Outcome::Ended(Ended::Nothing);
         };
         // After an image that failed the replicas are as the one before made them: only another image is sure to mend that.
-        if self.origin.hold(false) {
+        let held = self.origin.hold(false);
+        if held {
             way = way.max(Way::Swap);
         }
         // With the time that it waited for its turn.
@@ -150,7 +151,16 @@ impl Worker<'_> {
             .map(|(path, rule)| format!("{path}: {rule}"));
         match way {
             Way::Sync => self.sync(work, &decision, because, decided, &mut stages).await,
-            Way::Swap | Way::Build => self.image(work, way, because, decided, &mut stages).await,
+            Way::Swap | Way::Build => {
+                // What the service has nothing to do with has no place in its image either.
+                self.images.note(&decision.concerned());
+                let outcome = self.image(work, way, because, decided, &mut stages).await;
+                let mended = matches!(outcome, Outcome::Ended(Ended::Served) | Outcome::Replan);
+                if held && !mended {
+                    self.origin.hold(true);
+                }
+                outcome
+            }
         }
     }
 
@@ -315,7 +325,6 @@ impl Worker<'_> {
         decided: Instant,
         stages: &mut Stages,
     ) -> Outcome {
-        self.images.note(&work.paths);
         // What replicas are given from now on is compared with what the new image makes them of.
         self.origin.doubt_paths(&work.paths);
         self.detected(&work, way, because.as_ref());
@@ -346,6 +355,10 @@ impl Worker<'_> {
             Ok(Delivered::Served(replicas)) => {
                 step.done(format!("{replicas} pods"));
                 self.served(&work, way, work.paths.len(), replicas, *stages);
+                // Which way a file goes is read off the Dockerfile: with another one it is to be read anew.
+                if way == Way::Build && self.origin.service.is_outdated() {
+                    return Outcome::Replan;
+                }
                 Outcome::Ended(Ended::Served)
             }
             Ok(Delivered::Replan) => {
