@@ -11,7 +11,7 @@ use super::selecting::Selecting;
 use super::{Context, Run, status, timeout, verify};
 use crate::engine::develop::Develop;
 use crate::engine::{self, ClusterPorts, Existing, Goal, Platform, UpOptions, UpReport};
-use crate::failure::{Failure, Family, Plain};
+use crate::failure::Failure;
 use crate::plan::ClusterState;
 use crate::profile::{Capacity, Selection, resolve};
 use crate::report::{Palette, text};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::k8s::{
-    ApplyOptions, BUILT_IN, Cluster, DeleteOptions, K8sError, KindInfo, MANAGER, ObjectRef, Propagation, View,
-    WaitOptions, apply_all, apply_one, delete_all, find, observe, observe_kinds, wait_for,
+    ApplyOptions, BUILT_IN, Cluster, DeleteOptions, K8sError, KindInfo, MANAGER, ObjectRef, Propagation,
+    View, WaitOptions, apply_all, apply_one, delete_all, find, observe, observe_kinds, wait_for,
 };
 use crate::report::Step;
 use crate::supply::process::Command;

@@ -187,7 +187,8 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
 
 /// Istio, with the reason for which it is not this platform's to remove; `None` where it is.
 async fn keeps_mesh(platform: &Platform, cluster: &Cluster) -> Result<Option<String>, Failure> {
-    if matches!(Mesh::observe(cluster).await?, Mesh::Foreign { .. }) {
+    let cache = platform.supply.cache().root();
+    if matches!(Mesh::observe(cluster, cache).await?, Mesh::Foreign { .. }) {
         return Ok(Some("Istio, which vadev did not install".to_owned()));
     }
     let kinds: Vec<KindInfo> = KindInfo::find("v1", "Namespace").copied().into_iter().collect();

@@ -31,7 +31,12 @@ pub async fn missing(platform: &Platform, cluster: &Cluster) -> Result<Option<St
 }
 
 fn secret(platform: &Platform) -> ObjectRef {
-    ObjectRef::new("v1", "Secret", &platform.stack().namespaces.mesh, &tls_secret(platform.stack()))
+    ObjectRef::new(
+        "v1",
+        "Secret",
+        &platform.stack().namespaces.mesh,
+        &tls_secret(platform.stack()),
+    )
 }
 
 /// Gives the gateway's https port a development certificate; one that is there, whoever made it, stays.

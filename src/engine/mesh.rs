@@ -62,7 +62,7 @@ fn newest(served: &[String]) -> IstioApi {
 pub fn refuse_old(kubernetes: &str, found: &Mesh) -> Result<(), Failure> {
     let istio = match found {
         Mesh::Foreign { version } => version.as_deref(),
-        Mesh::Missing | Mesh::Installed { .. } => None,
+        Mesh::Missing | Mesh::Installed { .. } | Mesh::Damaged { .. } => None,
     };
     let istio = istio
         .and_then(|text| Version::parse(text).ok())
