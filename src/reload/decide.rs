@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
-use super::dockerfile::{Attributes, Copy, Dockerfile, plain};
+use super::copy_line::{CopyLine, covers, matcher};
+use super::dockerfile::{Attributes, Dockerfile, plain};
 use super::rules::Rules;
 
 /// How a change reaches the running service. Ordered: what one way cannot do, the next one can.
@@ -77,13 +78,6 @@ pub struct Recipe {
     elsewhere: Option<Vec<GlobMatcher>>,
 }
 
-#[derive(Debug, Clone)]
-struct CopyLine {
-    copy: Copy,
-    /// One for each of the line's own.
-    sources: Vec<Option<GlobMatcher>>,
-}
-
 /// Files whose change means other dependencies: everything built from them is made again.
 const DEPENDENCIES: &[&str] = &[
     "go.mod",
@@ -140,10 +134,7 @@ impl Recipe {
             .copies(stage, args)
             .into_iter()
             .filter(|copy| copy.from.is_none())
-            .map(|copy| CopyLine {
-                sources: copy.sources.iter().map(|source| matcher(source)).collect(),
-                copy,
-            })
+            .map(CopyLine::new)
             .collect();
         let others = file.stages.iter().filter(|other| !std::ptr::eq(*other, stage));
         let sources = others
@@ -309,58 +300,6 @@ impl Recipe {
         let elsewhere = |line: &&CopyLine| place(line).is_none() || place(line) != place(last);
         Some((lines.find(elsewhere)?.copy.line, last.copy.line))
     }
-}
-
-impl CopyLine {
-    fn takes(&self, path: &str) -> bool {
-        self.sources.iter().flatten().any(|glob| covers(glob, path))
-    }
-
-    /// Where it puts a file.
-    fn place(&self, path: &str, source_is_folder: &dyn Fn(&str) -> bool) -> Option<String> {
-        let covering = |glob: &Option<GlobMatcher>| glob.as_ref().is_some_and(|glob| covers(glob, path));
-        let at = self.sources.iter().position(covering)?;
-        let source = self.copy.sources.get(at)?;
-        let rest = path
-            .strip_prefix(source.as_str())
-            .unwrap_or(path)
-            .trim_start_matches('/');
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let to = self.copy.to.as_deref()?;
-        let folder = to.ends_with('/');
-        if source.contains(['*', '?', '[']) {
-            return (folder && !path.contains('/')).then(|| format!("{to}{name}"));
-        }
-        if !rest.is_empty() && (source.is_empty() || source_is_folder(source)) {
-            return Some(format!("{}/{rest}", to.trim_end_matches('/')));
-        }
-        Some(if folder {
-            format!("{to}{name}")
-        } else {
-            to.to_owned()
-        })
-    }
-}
-
-/// A folder's pattern covers all that is below it; the empty one everything.
-pub(super) fn covers(glob: &GlobMatcher, path: &str) -> bool {
-    let mut part = path;
-    loop {
-        if glob.is_match(part) {
-            return true;
-        }
-        match part.rsplit_once('/') {
-            Some((above, _)) => part = above,
-            None => return glob.glob().glob().is_empty(),
-        }
-    }
-}
-
-/// `*` of a COPY line stays within a folder, and braces mean themselves. `None` for what is no pattern.
-pub(super) fn matcher(source: &str) -> Option<GlobMatcher> {
-    let pattern = source.replace('{', "[{]").replace('}', "[}]");
-    let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-    glob.ok().map(|glob| glob.compile_matcher())
 }
 
 pub(super) fn is_dependency(path: &str) -> bool {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::decide::{covers, is_dependency, matcher};
+use super::copy_line::{covers, matcher};
+use super::decide::is_dependency;
 use super::dockerfile::{Copy, Dockerfile, Used, plain};
 use crate::image::{unquoted, words};
 use crate::profile::workspace::{HostBuild, SyncRule};

@@ -7,10 +7,12 @@
 
 mod apply;
 pub mod batch;
+mod copy_line;
 pub mod decide;
 pub mod dockerfile;
 pub mod draft;
 mod error;
+mod given;
 mod host;
 pub mod ignores;
 mod images;

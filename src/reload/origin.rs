@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::ReloadError;
+use super::given::{agree, going, has_below, note};
 use super::service::Service;
 use super::source::{Contents, Source};
 use super::tree::{Lack, Tree, write};
@@ -222,6 +223,8 @@ impl Origin {
                 continue;
             };
             match contents.node(source.root(), path)? {
+                // A replica that attached since the file became a folder has what is in it.
+                Node::Folder if has_below(&given, &target) => fresh = false,
                 Node::Gone | Node::Folder => {
                     fresh = false;
                     let folder = self.gone_folder(&source, path).unwrap_or(target);
@@ -358,43 +361,6 @@ impl Origin {
     }
 }
 
-/// All that goes with `deletes`, as far as it was given: when a folder comes again, what was in it stays gone.
-fn going(given: &BTreeMap<String, Node>, deletes: &[String]) -> Vec<String> {
-    let mut went = deletes.to_vec();
-    for target in deletes {
-        let prefix = format!("{target}/");
-        let below = given.range(prefix.clone()..).map(|(path, _)| path);
-        went.extend(below.take_while(|path| path.starts_with(&prefix)).cloned());
-    }
-    went
-}
-
-/// A path that came is not gone, and neither is a folder above it.
-fn note(gone: &mut BTreeSet<String>, went: &[String], came: &[&String]) {
-    gone.extend(went.iter().cloned());
-    for path in came {
-        let mut part = path.as_str();
-        while !part.is_empty() {
-            gone.remove(part);
-            part = part.rsplit_once('/').map_or("", |(above, _)| above);
-        }
-    }
-}
-
-/// What of `given` still holds now that a replica was given `tree`: others may have another content of what differs, so that
-/// whatever the source has next goes to all. What is new in the tree is news to the others.
-fn agree(given: &mut BTreeMap<String, Node>, tree: BTreeMap<String, Node>) {
-    if given.is_empty() {
-        *given = tree;
-        return;
-    }
-    for (target, node) in given.iter_mut() {
-        if tree.get(target) != Some(node) {
-            *node = Node::Gone;
-        }
-    }
-}
-
 /// Where something about a service outlives the session.
 fn memory(state: &Path, what: &str, service: &str) -> PathBuf {
     state.join(format!("reload-{what}-{service}.json"))
@@ -406,44 +372,4 @@ fn recalled<T: Default + serde::de::DeserializeOwned>(path: &Path) -> T {
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_comes_again_leaves_its_files_gone() {
-        let given = ["/a/b", "/a/b/x", "/a/b/y/z", "/a/bc"].map(|path| (path.to_owned(), Node::Gone));
-        let went = going(&given.into(), &["/a/b".to_owned()]);
-        assert_eq!(went, ["/a/b", "/a/b/x", "/a/b/y/z"]);
-        let mut gone = BTreeSet::new();
-        note(&mut gone, &went, &[]);
-        note(&mut gone, &[], &[&"/a/b/x".to_owned()]);
-        assert_eq!(gone, ["/a/b/y/z".to_owned()].into());
-    }
-
-    #[test]
-    fn what_one_replica_is_given_is_no_news_of_the_others() {
-        let file = |sha256: &str| Node::File {
-            mode: 0o644,
-            sha256: sha256.to_owned(),
-        };
-        let all = |list: &[(&str, Node)]| -> BTreeMap<String, Node> {
-            list.iter()
-                .map(|(path, node)| ((*path).to_owned(), node.clone()))
-                .collect()
-        };
-        let mut given = BTreeMap::new();
-        agree(&mut given, all(&[("/a", file("1")), ("/b", file("1"))]));
-        assert_eq!(given, all(&[("/a", file("1")), ("/b", file("1"))]));
-        // A second replica comes between a save and its turn: whichever content is there next differs from what is noted.
-        agree(
-            &mut given,
-            all(&[("/a", file("1")), ("/b", file("2")), ("/c", file("1"))]),
-        );
-        assert_eq!(given, all(&[("/a", file("1")), ("/b", Node::Gone)]));
-        agree(&mut given, BTreeMap::new());
-        assert_eq!(given, all(&[("/a", Node::Gone), ("/b", Node::Gone)]));
-    }
 }

@@ -27,8 +27,8 @@ pub struct Service {
     pub source: PathBuf,
     /// What decides about a change.
     pub recipe: Recipe,
-    /// What the recipe was read off.
-    dockerfile: Option<Dockerfile>,
+    /// What the recipe was read off, and where that is.
+    dockerfile: (PathBuf, Option<Dockerfile>),
     /// The build on this machine, where there is one.
     pub build: Option<HostBuild>,
     /// What happens after files were synced.
@@ -57,7 +57,8 @@ impl Service {
         }
         let said = &sized.workspace;
         let dockerfile = said.dockerfile.as_deref().unwrap_or("Dockerfile");
-        let text = std::fs::read_to_string(source.join(dockerfile)).ok();
+        let file = source.join(dockerfile);
+        let text = std::fs::read_to_string(&file).ok();
         let args: BTreeMap<String, String> = said.args.clone().into_iter().collect();
         let target = said.target.as_deref();
         let mut build = said.build.clone();
@@ -84,7 +85,7 @@ impl Service {
             name: name.clone(),
             source,
             recipe,
-            dockerfile: text.as_deref().map(Dockerfile::parse),
+            dockerfile: (file, text.as_deref().map(Dockerfile::parse)),
             build,
             restart: said.restart,
             inferred,
@@ -104,13 +105,14 @@ impl Service {
 
     /// Whether the Dockerfile says something else by now than what the recipe was read off.
     pub fn is_outdated(&self) -> bool {
-        let text = std::fs::read_to_string(self.source.join(&self.recipe.dockerfile)).ok();
-        text.as_deref().map(Dockerfile::parse) != self.dockerfile
+        let (file, before) = &self.dockerfile;
+        let text = std::fs::read_to_string(file).ok();
+        text.as_deref().map(Dockerfile::parse) != *before
     }
 
     /// The Dockerfile and its ignore file where they lie outside the source: the watch of the source does not see them.
     pub fn outside(&self) -> Vec<PathBuf> {
-        let dockerfile = self.source.join(&self.recipe.dockerfile);
+        let (dockerfile, _) = &self.dockerfile;
         let folder = dockerfile.parent().and_then(|folder| folder.canonicalize().ok());
         let (Some(folder), Some(name)) = (folder, dockerfile.file_name()) else {
             return Vec::new();

@@ -97,7 +97,8 @@ impl Tree {
             while let Some((folder, _)) = above.rsplit_once('/')
                 && !self.named.contains(folder)
             {
-                if there.contains_key(folder) {
+                // Behind a link there may be the folder.
+                if matches!(there.get(folder), Some(Node::File { .. })) {
                     deletes.insert(folder.to_owned());
                 }
                 above = folder;

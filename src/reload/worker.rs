@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::apply::{Applied, apply};
-use super::batch::{Batch, Touch};
+use super::batch::Batch;
 use super::decide::{Decision, Way, decide};
 use super::images::{Delivered, Images};
 use super::ledger::{Ledger, Stages, millis};
@@ -61,10 +61,10 @@ impl Worker<'_> {
                 order = orders.recv() => {
                     let Some(order) = order else { return false };
                     let now = self.clock.elapsed();
-                    take(&mut batch, &mut machine, order, now);
+                    order.take(&mut batch, &mut machine, now);
                     // A burst is taken in at once: a timer for each of ten thousand events would cost more than they do.
                     while let Ok(order) = orders.try_recv() {
-                        take(&mut batch, &mut machine, order, now);
+                        order.take(&mut batch, &mut machine, now);
                     }
                     if machine.owes() {
                         self.told_behind(&machine);
@@ -376,27 +376,6 @@ impl Worker<'_> {
                 step.finish(crate::report::Outcome::Failed, error.to_string());
                 self.failed(&work, way, error.as_ref());
                 Outcome::Ended(Ended::Failed)
-            }
-        }
-    }
-}
-
-fn take(batch: &mut Batch, machine: &mut Machine, order: Order, now: Duration) {
-    match order {
-        Order::Touched(path, how) => batch.touch(&path, how, now),
-        Order::Swept(paths) => paths.iter().for_each(|path| batch.touch(path, Touch::Whole, now)),
-        Order::Behind { tried } => {
-            let work = Work {
-                paths: BTreeSet::new(),
-                least: Some(Way::Build),
-                begun: now,
-                touched: now,
-                detected: now,
-            };
-            if tried {
-                machine.failed(work);
-            } else {
-                machine.changed(work);
             }
         }
     }
