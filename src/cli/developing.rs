@@ -162,16 +162,19 @@ struct Current {
     context: Context,
     platform: Platform,
     services: Vec<Service>,
-    /// The files that the workspace was read from.
+    /// The files that the workspace was read from, and Dockerfiles outside of the sources.
     plan_files: Times,
 }
 
 fn plan(context: &Context, up: &Up, named: &[String]) -> Result<Current, Failure> {
-    let plan_files = times(context.loaded()?.files.iter().cloned());
+    let mut plan_files = times(context.loaded()?.files.iter().cloned());
     let platform = up.platform(context)?;
     check_capacity(context, &platform)?;
+    let services = services(context, platform.stack(), named)?;
+    // Dockerfiles that no source has, and so no watch of one.
+    plan_files.extend(times(services.iter().flat_map(Service::outside)));
     Ok(Current {
-        services: services(context, platform.stack(), named)?,
+        services,
         context: context.clone(),
         platform,
         plan_files,

@@ -11,6 +11,7 @@ use super::{Context, Run, complete};
 use crate::failure::{Failure, Family, Plain};
 use crate::reload::draft::{self, Placed};
 use crate::reload::infer::{Inferred, infer};
+use crate::reload::source::look;
 use crate::reload::{ReloadError, draft::Draft};
 
 /// Propose how the services here are synced, read off their Dockerfiles, and write it into vadev.yaml
@@ -111,13 +112,9 @@ impl Init {
                 Err(_) => continue,
             };
             let args = said.args.clone().into_iter().collect();
-            let look = |path: &str| {
-                std::fs::metadata(folder.join(path))
-                    .ok()
-                    .map(|found| found.is_dir())
-            };
-            let inferred = infer(&text, said.target.as_deref(), &args, &look);
-            let new = said.sync.is_empty() && !inferred.sync.is_empty();
+            let built = said.build.is_some();
+            let inferred = infer(&text, said.target.as_deref(), &args, built, &look(&folder));
+            let new = said.sync.is_none() && !inferred.sync.is_empty();
             found.insert(
                 name.clone(),
                 Proposal {

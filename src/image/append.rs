@@ -216,6 +216,7 @@ mod tests {
         overlays.add([Overlay {
             path: "/app/main.py".into(),
             what,
+            owner: (0, 0),
         }]);
         let mut made = Vec::new();
         for text in ["1", "1", "2"] {

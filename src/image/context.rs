@@ -60,27 +60,11 @@ impl Context {
             }
             _ => OUTSIDE.to_owned(),
         };
-        let beside = wanted.with_file_name(format!(
-            "{}.dockerignore",
-            wanted.file_name().unwrap_or_default().to_string_lossy()
-        ));
-        let mut ignore = DockerIgnore::default();
-        for file in [beside, root.join(".dockerignore")] {
-            match fs::read_to_string(&file) {
-                Ok(text) => {
-                    ignore =
-                        DockerIgnore::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("can't read {}: {error}", file.display())),
-            }
-        }
         Ok(Self {
             root: root.to_owned(),
-            dockerfile: wanted,
             name,
-            ignore,
+            ignore: ignore_of(root, &wanted)?,
+            dockerfile: wanted,
         })
     }
 
@@ -189,11 +173,14 @@ impl Context {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            let ours = path.starts_with(crate::reload::infer::OUTPUT);
-            let ignored = !own && (ours || self.ignore.ignores(&path));
+            if is_vadevs(&path) {
+                continue;
+            }
+            let ignored = !own && self.ignore.ignores(&path);
             let mode = meta.permissions().mode() & 0o7777;
             if meta.is_dir() {
-                if ignored && self.ignore.prunes(&path) {
+                let leads = Path::new(&self.name).starts_with(&path);
+                if ignored && !leads && self.ignore.prunes(&path) {
                     continue;
                 }
                 let at = entries.len();
@@ -217,6 +204,37 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// What a build with this Dockerfile leaves out of the folder `root`: a file beside the Dockerfile says it, or else the
+/// folder's own.
+///
+/// # Errors
+/// A sentence for people: the file cannot be read, or makes no sense.
+pub fn ignore_of(root: &Path, dockerfile: &Path) -> Result<DockerIgnore, String> {
+    for file in [beside(dockerfile), root.join(".dockerignore")] {
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                return DockerIgnore::parse(&text).map_err(|why| format!("{}: {why}", file.display()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("can't read {}: {error}", file.display())),
+        }
+    }
+    Ok(DockerIgnore::default())
+}
+
+/// The ignore file that belongs to one Dockerfile.
+pub fn beside(dockerfile: &Path) -> PathBuf {
+    let name = dockerfile.file_name().unwrap_or_default().to_string_lossy();
+    dockerfile.with_file_name(format!("{name}.dockerignore"))
+}
+
+/// What vadev keeps beside a source is no part of it: where the source is the workspace itself, that is its state, with
+/// keys to the cluster in it, and always what a local build made.
+fn is_vadevs(path: &Path) -> bool {
+    let state = |part: std::path::Component<'_>| part.as_os_str() == ".vadev";
+    path.components().any(state) || path.starts_with(crate::reload::infer::OUTPUT)
 }
 
 /// A file with the size that it has now, however it changes meanwhile: a half-read file is an error, not a broken tar.
@@ -300,6 +318,9 @@ mod tests {
             (".dockerignore", "*\n!src\n"),
             ("src/a", "1"),
             ("junk/b", "1"),
+            ("src/.vadev/kubeconfig", "1"),
+            (".vadev/kubeconfig", "1"),
+            (".vadev-build/server", "1"),
         ]);
         let context = Context::open(folder.path(), None).unwrap();
         let mut bytes = Vec::new();
@@ -307,9 +328,24 @@ mod tests {
         assert_eq!(names(&bytes), [".dockerignore", "Dockerfile", "src", "src/a"]);
         let before = context.digest().unwrap();
         fs::write(folder.path().join("junk/b"), "2").unwrap();
+        fs::write(folder.path().join("src/.vadev/kubeconfig"), "2").unwrap();
+        fs::write(folder.path().join(".vadev/kubeconfig"), "2").unwrap();
         assert_eq!(context.digest().unwrap(), before);
         fs::write(folder.path().join("src/a"), "2").unwrap();
         assert_ne!(context.digest().unwrap(), before);
+    }
+
+    #[test]
+    fn a_dockerfile_in_an_ignored_folder_comes_along() {
+        let folder = tree(&[
+            ("docker/Dockerfile", "FROM scratch"),
+            ("docker/notes", ""),
+            (".dockerignore", "docker\n"),
+        ]);
+        let context = Context::open(folder.path(), Some("docker/Dockerfile")).unwrap();
+        let mut bytes = Vec::new();
+        context.write(&mut bytes).unwrap();
+        assert_eq!(names(&bytes), [".dockerignore", "docker", "docker/Dockerfile"]);
     }
 
     #[test]

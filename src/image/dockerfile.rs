@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::instructions::instructions;
+
 /// An image that a build begins with or copies from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
@@ -36,11 +38,10 @@ impl Dockerfile {
         };
         let mut stages: BTreeSet<String> = BTreeSet::new();
         let mut count = 0_usize;
-        for line in instructions(text) {
-            let mut words = line.split_whitespace();
-            let instruction = words.next().unwrap_or_default().to_ascii_uppercase();
-            let rest: Vec<&str> = words.collect();
-            match instruction.as_str() {
+        for instruction in instructions(text) {
+            let line = &instruction.arguments;
+            let rest: Vec<&str> = line.split_whitespace().collect();
+            match instruction.keyword.as_str() {
                 "ARG" => {
                     for word in &rest {
                         let (name, value) = word.split_once('=').unwrap_or((word, ""));
@@ -122,31 +123,6 @@ impl Dockerfile {
     }
 }
 
-/// Logical lines: without remarks, and with continued lines put together.
-fn instructions(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut current = String::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with('#') {
-            continue;
-        }
-        if let Some(part) = line.trim_end().strip_suffix('\\') {
-            current.push_str(part);
-            current.push(' ');
-            continue;
-        }
-        current.push_str(line);
-        let whole = std::mem::take(&mut current);
-        if !whole.trim().is_empty() {
-            lines.push(whole.trim().to_owned());
-        }
-    }
-    if !current.trim().is_empty() {
-        lines.push(current.trim().to_owned());
-    }
-    lines
-}
-
 /// `BASE` in `${BASE}` and `$BASE`, where nothing else is around it.
 fn whole_argument(text: &str) -> Option<&str> {
     let inner = text.strip_prefix('$')?;
@@ -223,6 +199,15 @@ mod tests {
         ] {
             assert!(Dockerfile::parse(text).needs_buildkit(), "{text}");
         }
+        let file = Dockerfile::parse("FROM a\nRUN python <<EOF\nFROM pathlib\nEOF\nCOPY --from=b x x\n");
+        let bases = file.bases(&given(&[]));
+        assert_eq!(
+            bases
+                .iter()
+                .map(|base| base.reference.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
         assert!(
             !Dockerfile::parse("# a remark\nFROM a\nCOPY --chown=1:1 a b\nRUN x --mount").needs_buildkit()
         );

@@ -15,6 +15,8 @@ pub struct Overlay {
     pub path: String,
     /// What is to be there.
     pub what: OverlayKind,
+    /// User and group.
+    pub owner: (u64, u64),
 }
 
 /// What a path is to become.
@@ -41,13 +43,24 @@ pub struct Overlays {
     paths: BTreeMap<String, OverlayKind>,
     /// Folders that were deleted and made again: nothing of the image's own shows through.
     renewed: BTreeSet<String>,
+    /// Whose the paths are.
+    owners: BTreeMap<String, (u64, u64)>,
 }
 
 impl Overlays {
     /// Adds newer changes over those that are there.
     pub fn add(&mut self, newer: impl IntoIterator<Item = Overlay>) {
-        for Overlay { path, what } in newer {
+        for Overlay { path, what, owner } in newer {
             let path = format!("/{}", path.trim_matches('/'));
+            let replaced = |folder: &str| {
+                let above = self.paths.get(folder);
+                above.is_some_and(|above| !matches!(above, OverlayKind::Folder(_)))
+            };
+            // It went with the folder that it was in, and a layer has no place below a file.
+            if what == OverlayKind::Deleted && ancestors(&path).any(replaced) {
+                continue;
+            }
+            self.owners.insert(path.clone(), owner);
             if matches!(what, OverlayKind::Folder(_)) {
                 if self.paths.get(&path) == Some(&OverlayKind::Deleted) {
                     self.renewed.insert(path.clone());
@@ -92,8 +105,15 @@ impl Overlays {
         for (name, what) in &self.paths {
             let path = Path::new(name.trim_start_matches('/'));
             let mut header = tar::Header::new_gnu();
-            header.set_uid(0);
-            header.set_gid(0);
+            let present = *what != OverlayKind::Deleted;
+            let (user, group) = self
+                .owners
+                .get(name)
+                .filter(|_| present)
+                .copied()
+                .unwrap_or_default();
+            header.set_uid(user);
+            header.set_gid(group);
             header.set_size(0);
             header.set_mode(0o777);
             header.set_mtime(EPOCH);
@@ -176,6 +196,7 @@ mod tests {
                 source: source.to_owned(),
                 mode: 0o644,
             },
+            owner: (0, 0),
         }
     }
 
@@ -187,6 +208,7 @@ mod tests {
         let deleted = |path: &str| Overlay {
             path: path.to_owned(),
             what: OverlayKind::Deleted,
+            owner: (0, 0),
         };
         let mut overlays = Overlays::default();
         overlays.add([
@@ -203,6 +225,43 @@ mod tests {
             names,
             ["app/a", "app/b", "app/b/.wh..wh..opq", "app/b/d/e", "app/gone"]
         );
+    }
+
+    #[test]
+    fn nothing_is_below_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("a");
+        std::fs::write(&source, "one").unwrap();
+        let deleted = Overlay {
+            what: OverlayKind::Deleted,
+            ..file("/app/a/b", &source)
+        };
+        let mut overlays = Overlays::default();
+        overlays.add([file("/app/a", &source), deleted]);
+        let names: Vec<String> = entries(&overlays).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["app/a"]);
+    }
+
+    #[test]
+    fn files_belong_to_whom_they_are_said_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("a");
+        std::fs::write(&source, "one").unwrap();
+        let mut overlays = Overlays::default();
+        let theirs = Overlay {
+            owner: (7, 8),
+            ..file("/app/a", &source)
+        };
+        overlays.add([theirs, file("/app/b", &source)]);
+        let mut bytes = Vec::new();
+        overlays.write(&mut bytes).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let owner = |entry: io::Result<tar::Entry<'_, _>>| {
+            let header = entry.unwrap().header().clone();
+            (header.uid().unwrap(), header.gid().unwrap())
+        };
+        let owners: Vec<_> = archive.entries().unwrap().map(owner).collect();
+        assert_eq!(owners, [(7, 8), (0, 0)]);
     }
 
     #[test]

@@ -295,9 +295,24 @@ mod tests {
         .expect("a good file");
         let agent = &loaded.workspace.services["agent-engine"];
         assert_eq!(
-            (agent.source.as_deref(), agent.sync[0].to.as_str()),
+            (
+                agent.source.as_deref(),
+                agent.sync.as_ref().unwrap()[0].to.as_str()
+            ),
             (Some("src/agent"), "/app")
         );
+        let sync = |rest: &str| {
+            let text = format!("services:\n  agent-engine:\n    source: a\n{rest}");
+            load_workspace(&text).expect("a good file").workspace.services["agent-engine"]
+                .sync
+                .clone()
+        };
+        assert_eq!(
+            sync("    sync: []\n"),
+            Some(Vec::new()),
+            "none is something else than nothing said"
+        );
+        assert_eq!(sync(""), None);
     }
 
     #[test]

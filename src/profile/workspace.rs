@@ -77,8 +77,10 @@ pub struct WorkspaceService {
     pub target: Option<String>,
     /// Build arguments.
     pub args: IndexMap<String, String>,
-    /// Files that are copied into the running container instead of building an image.
-    pub sync: Vec<SyncRule>,
+    /// Files that are copied into the running container instead of building an image; absent: what the Dockerfile implies;
+    /// an empty list: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Vec<SyncRule>>,
     /// A build on the host that must pass before files are copied, for compiled languages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<HostBuild>,

@@ -1,12 +1,13 @@
 //! Which way a change goes, and the rule that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
-use super::dockerfile::{Copy, Dockerfile, plain};
+use super::copy_line::{CopyLine, covers, matcher};
+use super::dockerfile::{Attributes, Dockerfile, plain};
 use super::rules::Rules;
 
 /// How a change reaches the running service. Ordered: what one way cannot do, the next one can.
@@ -69,16 +70,12 @@ pub struct Recipe {
     pub dockerfile: String,
     /// Its COPY lines of the stage that becomes the image.
     copies: Vec<CopyLine>,
-    /// Patterns of what other stages copy.
-    elsewhere: Vec<GlobMatcher>,
-    /// Whether there is a Dockerfile that could be read.
-    known: bool,
-}
-
-#[derive(Debug, Clone)]
-struct CopyLine {
-    copy: Copy,
-    sources: Vec<GlobMatcher>,
+    /// The rules were read off the Dockerfile: what else it does with a file counts, too.
+    pub inferred: bool,
+    /// What a RUN makes something of that is in the image, and the line that says so.
+    used: Vec<(usize, GlobMatcher)>,
+    /// Patterns of what other stages copy, and of what commands see without a copy; `None` without a Dockerfile.
+    elsewhere: Option<Vec<GlobMatcher>>,
 }
 
 /// Files whose change means other dependencies: everything built from them is made again.
@@ -133,33 +130,40 @@ impl Recipe {
         let Some(stage) = file.target(target) else {
             return self;
         };
-        self.known = true;
         self.copies = file
             .copies(stage, args)
             .into_iter()
             .filter(|copy| copy.from.is_none())
-            .map(|copy| CopyLine {
-                sources: copy.sources.iter().filter_map(|source| matcher(source)).collect(),
-                copy,
-            })
+            .map(CopyLine::new)
             .collect();
         let others = file.stages.iter().filter(|other| !std::ptr::eq(*other, stage));
         let sources = others
             .flat_map(|other| file.copies(other, args))
             .filter(|copy| copy.from.is_none())
-            .flat_map(|copy| copy.sources);
-        self.elsewhere = sources.filter_map(|source| matcher(&source)).collect();
+            .flat_map(|copy| copy.sources)
+            .chain(file.mounted(args));
+        let used = file.used(stage, args).into_iter();
+        self.used = used
+            .filter_map(|used| Some((used.line, matcher(&used.source)?)))
+            .collect();
+        self.elsewhere = Some(sources.filter_map(|source| matcher(&source)).collect());
         self
     }
 
     /// Decides about one path, relative to the source.
     pub fn verdict(&self, path: &str) -> Verdict {
         let to = |way: Way, rule: String| Verdict { way: Some(way), rule };
-        if path == self.dockerfile || path == ".dockerignore" {
+        if self.steers(path) {
             return to(Way::Build, format!("{path} says how the image is built"));
         }
         if is_dependency(path) {
             return to(Way::Build, format!("{path} names dependencies"));
+        }
+        let made = self.made_by(path).map(|why| to(Way::Build, why));
+        if self.inferred
+            && let Some(made) = made
+        {
+            return made;
         }
         if let Some((rule, _)) = self.rules.target(path) {
             return if self.container {
@@ -180,8 +184,16 @@ impl Recipe {
                 "the service's build makes files of it that are synced".to_owned(),
             );
         }
-        match self.copy_of(path) {
-            Some(line) if !line.copy.used_by_run => {
+        match (made, self.copy_of(path)) {
+            (Some(made), _) => made,
+            (None, Some(line)) if line.copy.attributes.is_none() => {
+                let at = line.copy.line;
+                to(
+                    Way::Build,
+                    format!("line {at} of {} says whose it is by a name", self.dockerfile),
+                )
+            }
+            (None, Some(line)) => {
                 let at = line.copy.line;
                 to(
                     Way::Swap,
@@ -191,78 +203,106 @@ impl Recipe {
                     ),
                 )
             }
-            Some(line) => {
-                let at = line.copy.line;
-                to(
-                    Way::Build,
-                    format!("line {at} of {} copies it and a RUN follows", self.dockerfile),
-                )
-            }
-            None if self.known && !self.elsewhere.iter().any(|glob| covers(glob, path)) => Verdict {
+            (None, None) if self.copied_nowhere(path) => Verdict {
                 way: None,
                 rule: format!("{} copies it nowhere", self.dockerfile),
             },
-            None => to(Way::Build, "outside the sync rules".to_owned()),
+            (None, None) => to(Way::Build, "outside the sync rules".to_owned()),
+        }
+    }
+
+    /// Whether a file says how the image is built.
+    fn steers(&self, path: &str) -> bool {
+        let beside = path.strip_suffix(".dockerignore");
+        path == self.dockerfile || beside.is_some_and(|rest| rest.is_empty() || rest == self.dockerfile)
+    }
+
+    /// Why the image has not just this file but something that a build makes of it; a build on this machine makes the same.
+    fn made_by(&self, path: &str) -> Option<String> {
+        if self.host_build {
+            return None;
+        }
+        let file = &self.dockerfile;
+        let last = self.copy_of(path).map(|line| &line.copy);
+        if let Some(copy) = last.filter(|copy| copy.used_by_run) {
+            return Some(format!(
+                "line {} of {file} copies it and a RUN follows",
+                copy.line
+            ));
+        }
+        if let Some(copy) = last.filter(|copy| copy.unpacked) {
+            return Some(format!("line {} of {file} unpacks it", copy.line));
+        }
+        if let Some(copy) = last.filter(|copy| copy.to.is_none()) {
+            return Some(format!(
+                "line {} of {file} copies it to a place that only a build knows",
+                copy.line
+            ));
+        }
+        if let Some((one, other)) = self.copied_twice(path) {
+            return Some(format!(
+                "lines {one} and {other} of {file} copy it to different places"
+            ));
+        }
+        let used = self.used.iter().find(|(_, glob)| covers(glob, path));
+        used.map(|(line, _)| format!("line {line} of {file} gives it to a RUN"))
+    }
+
+    /// Whether a COPY line names this very path.
+    pub fn is_named(&self, path: &str) -> bool {
+        let mut sources = self.copies.iter().flat_map(|line| &line.copy.sources);
+        sources.any(|source| source == path)
+    }
+
+    /// Owner and mode of what the image has at `place` of a path; `None` where only a build knows them.
+    pub fn attributes(
+        &self,
+        path: &str,
+        place: &str,
+        source_is_folder: &dyn Fn(&str) -> bool,
+    ) -> Option<Attributes> {
+        let ordinary = Some(Attributes::default());
+        match self.copy_of(path).map(|line| line.copy.attributes) {
+            None => ordinary,
+            Some(given) if given == ordinary => given,
+            // Another place is a rule's own.
+            Some(given) => match self.image_path(path, source_is_folder) {
+                Some(own) if own != place => ordinary,
+                _ => given,
+            },
         }
     }
 
     /// Where the image has a file that a COPY line takes as it is; `None` where there is more to it.
     pub fn image_path(&self, path: &str, source_is_folder: &dyn Fn(&str) -> bool) -> Option<String> {
-        let line = self.copy_of(path)?;
-        let source = line
-            .copy
-            .sources
-            .iter()
-            .find(|source| matcher(source).is_some_and(|glob| covers(&glob, path)))?;
-        let rest = path
-            .strip_prefix(source.as_str())
-            .unwrap_or(path)
-            .trim_start_matches('/');
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let to = line.copy.to.as_str();
-        let folder = to.ends_with('/');
-        if source.contains(['*', '?', '[']) {
-            return (folder && !path.contains('/')).then(|| format!("{to}{name}"));
+        if self.made_by(path).is_some() {
+            return None;
         }
-        if !rest.is_empty() && (source.is_empty() || source_is_folder(source)) {
-            return Some(format!("{}/{rest}", to.trim_end_matches('/')));
-        }
-        Some(if folder {
-            format!("{to}{name}")
-        } else {
-            to.to_owned()
-        })
+        self.copy_of(path)?.place(path, source_is_folder)
+    }
+
+    /// Whether no line of the Dockerfile has anything to do with a path that the image's own lines don't take.
+    fn copied_nowhere(&self, path: &str) -> bool {
+        let elsewhere = self.elsewhere.as_ref();
+        elsewhere.is_some_and(|all| !all.iter().any(|glob| covers(glob, path)))
     }
 
     /// The last line that takes a path: it is the one whose content the image has.
     fn copy_of(&self, path: &str) -> Option<&CopyLine> {
-        let takes = |line: &&CopyLine| line.sources.iter().any(|glob| covers(glob, path));
-        self.copies.iter().rev().find(takes)
+        self.copies.iter().rev().find(|line| line.takes(path))
+    }
+
+    /// Two lines that copy a path to different places, as far as anybody knows.
+    fn copied_twice(&self, path: &str) -> Option<(usize, usize)> {
+        let mut lines = self.copies.iter().rev().filter(|line| line.takes(path));
+        let last = lines.next()?;
+        let place = |line: &CopyLine| line.place(path, &|_| true);
+        let elsewhere = |line: &&CopyLine| place(line).is_none() || place(line) != place(last);
+        Some((lines.find(elsewhere)?.copy.line, last.copy.line))
     }
 }
 
-/// A folder's pattern covers all that is below it; the empty one everything.
-fn covers(glob: &GlobMatcher, path: &str) -> bool {
-    let mut part = path;
-    loop {
-        if glob.is_match(part) {
-            return true;
-        }
-        match part.rsplit_once('/') {
-            Some((above, _)) => part = above,
-            None => return glob.glob().glob().is_empty(),
-        }
-    }
-}
-
-/// `*` of a COPY line stays within a folder, and braces mean themselves. `None` for what is no pattern.
-fn matcher(source: &str) -> Option<GlobMatcher> {
-    let pattern = source.replace('{', "[{]").replace('}', "[}]");
-    let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-    glob.ok().map(|glob| glob.compile_matcher())
-}
-
-fn is_dependency(path: &str) -> bool {
+pub(super) fn is_dependency(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     DEPENDENCIES.iter().any(|pattern| match pattern.split_once('*') {
         Some((head, tail)) => {
@@ -281,6 +321,14 @@ pub struct Decision {
     pub because: Option<(String, String)>,
     /// Every path with its verdict.
     pub verdicts: Vec<(String, Verdict)>,
+}
+
+impl Decision {
+    /// The paths that the service has anything to do with.
+    pub fn concerned(&self) -> BTreeSet<String> {
+        let concerned = self.verdicts.iter().filter(|(_, verdict)| verdict.way.is_some());
+        concerned.map(|(path, _)| path.clone()).collect()
+    }
 }
 
 /// Decides about a change.
@@ -315,7 +363,7 @@ mod tests {
             to: (*to).to_owned(),
             ignore: vec!["*.md".to_owned()],
         };
-        let rules = Rules::new("x", &sync.iter().map(rule).collect::<Vec<_>>()).unwrap();
+        let rules = Rules::new("x", &sync.iter().map(rule).collect::<Vec<_>>(), &|_: &str| None).unwrap();
         Recipe::new(rules, host_build, "Dockerfile").with_dockerfile(dockerfile, None, &BTreeMap::new())
     }
 
@@ -331,7 +379,9 @@ mod tests {
         assert_eq!(way(&recipe, "templates/a.html"), Some(Way::Swap));
         assert_eq!(way(&recipe, "x.ini"), Some(Way::Swap));
         assert_eq!(way(&recipe, "requirements-dev.txt"), Some(Way::Build));
-        assert_eq!(way(&recipe, "Dockerfile"), Some(Way::Build));
+        for steering in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+            assert_eq!(way(&recipe, steering), Some(Way::Build), "{steering}");
+        }
         assert_eq!(way(&recipe, "README"), None);
         assert_eq!(recipe.verdict("README").rule, "Dockerfile copies it nowhere");
         assert!(
@@ -370,6 +420,10 @@ mod tests {
             ["app/a.py", "templates/t", "README", "conf/c"].into_iter(),
         );
         assert_eq!(decision.way, Some(Way::Swap));
+        assert_eq!(
+            decision.concerned().into_iter().collect::<Vec<_>>(),
+            ["app/a.py", "conf/c", "templates/t"]
+        );
         assert_eq!(decision.because.unwrap().0, "templates/t");
         assert_eq!(decide(&recipe, ["README"].into_iter()).way, None);
         assert_eq!(Way::Sync.above().and_then(Way::above), Some(Way::Build));
@@ -387,5 +441,60 @@ mod tests {
         assert_eq!(place("conf/c.yaml").as_deref(), Some("/app/conf/c.yaml"));
         assert_eq!(place("a.ini").as_deref(), Some("/app/a.ini"));
         assert_eq!(place("README"), None);
+    }
+
+    #[test]
+    fn what_commands_make_something_of_is_a_build() {
+        let assets = "FROM node AS assets\nCOPY web ./web\nRUN npm run build\nFROM x\nWORKDIR /app\nCOPY . .\n\
+                      COPY --from=assets /web/out /static\n";
+        let mut recipe = recipe(&[(".", "/app")], false, assets);
+        assert_eq!(way(&recipe, "web/a.js"), Some(Way::Sync), "a person's rule wins");
+        recipe.inferred = true;
+        assert_eq!(way(&recipe, "web/a.js"), Some(Way::Build));
+        assert_eq!(
+            recipe.verdict("web/a.js").rule,
+            "line 2 of Dockerfile gives it to a RUN"
+        );
+        assert_eq!(way(&recipe, "main.py"), Some(Way::Sync));
+        let without = super::tests::recipe(&[], false, assets);
+        assert_eq!(way(&without, "web/a.js"), Some(Way::Build));
+        assert_eq!(way(&without, "main.py"), Some(Way::Swap));
+        let mounts = "FROM go AS build\nRUN --mount=type=bind,target=. go build -o /x .\nFROM y\nADD a.tar /a/\n\
+                      RUN --mount=source=gen,target=/gen make\nCOPY --from=build /x /x\n";
+        let recipe = super::tests::recipe(&[], false, mounts);
+        for path in ["main.go", "gen/x", "a.tar"] {
+            assert_eq!(way(&recipe, path), Some(Way::Build), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_at_two_places_is_a_build() {
+        let text = "FROM x\nWORKDIR /app\nCOPY main.py conf ./\nCOPY . .\nCOPY conf /etc/conf\n";
+        let recipe = recipe(&[], false, text);
+        assert_eq!(way(&recipe, "main.py"), Some(Way::Swap), "twice at one place");
+        assert_eq!(way(&recipe, "conf/c"), Some(Way::Build));
+        assert_eq!(recipe.image_path("conf/c", &|_| true), None);
+        assert!(
+            recipe
+                .verdict("conf/c")
+                .rule
+                .contains("lines 4 and 5 of Dockerfile")
+        );
+    }
+
+    #[test]
+    fn copied_files_look_as_the_line_says() {
+        let text = "FROM x\nWORKDIR /app\nCOPY --chown=7 --chmod=600 conf ./conf\nCOPY --chown=me app ./app\nCOPY x y\n\
+                    COPY lost ${HOME}/x\n";
+        let recipe = recipe(&[], false, text);
+        let folder = |path: &str| ["app", "conf"].contains(&path);
+        let attributes = |path: &str, place: &str| recipe.attributes(path, place, &folder);
+        let of = |owner, mode| Some(Attributes { owner, mode });
+        assert_eq!(attributes("conf/c", "/app/conf/c"), of((7, 7), Some(0o600)));
+        assert_eq!(attributes("conf/c", "/elsewhere/c"), of((0, 0), None));
+        assert_eq!(attributes("app/a", "/app/app/a"), None);
+        assert_eq!(attributes("x", "/app/y"), of((0, 0), None));
+        assert_eq!(recipe.image_path("lost", &folder), None);
+        assert!(recipe.is_named("x") && !recipe.is_named("conf/c"));
     }
 }

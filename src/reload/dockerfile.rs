@@ -1,12 +1,21 @@
 //! What a Dockerfile says about files: just enough of its language for stages, COPY lines and the commands after them.
+//!
+//! What cannot be known from the file alone (a variable or a folder that a base image sets) stays unknown: a guess would put
+//! files where nobody reads them.
 
 use std::collections::BTreeMap;
+
+use super::scope::{Scope, join};
+pub use crate::image::Instruction;
+use crate::image::{instructions, unquoted, words};
 
 /// A Dockerfile, stage by stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dockerfile {
     /// In the order of the file; the last one is the image unless a target is asked for.
     pub stages: Vec<Stage>,
+    /// What stands after each ARG before the first FROM.
+    globals: Vec<String>,
 }
 
 /// From one FROM to the next.
@@ -20,17 +29,6 @@ pub struct Stage {
     pub instructions: Vec<Instruction>,
 }
 
-/// One instruction, its continuation lines joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instruction {
-    /// Where it begins, from 1.
-    pub line: usize,
-    /// In capitals.
-    pub keyword: String,
-    /// The rest, trimmed.
-    pub arguments: String,
-}
-
 /// Files that come into the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
@@ -38,57 +36,151 @@ pub struct Copy {
     pub line: usize,
     /// Set where the files come from another stage or image instead of the build context.
     pub from: Option<String>,
-    /// Paths or patterns in the context, without leading `./` and trailing `/`; `.` is the empty text.
+    /// Paths or patterns in the context, without leading `./` and trailing `/`; `.` is the empty text, and so is what
+    /// cannot be known.
     pub sources: Vec<String>,
-    /// Absolute path in the image; ends in `/` where it can only be a folder.
-    pub to: String,
+    /// Absolute path in the image; ends in `/` where it can only be a folder. `None` where the file does not say it.
+    pub to: Option<String>,
+    /// What it says about owner and mode; `None` where only a build knows what that means.
+    pub attributes: Option<Attributes>,
     /// A RUN stands after it in its stage, and may have made something of the files.
     pub used_by_run: bool,
+    /// ADD of an archive, whose content comes into the image.
+    pub unpacked: bool,
+}
+
+/// Owner and mode of copied files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// User and group.
+    pub owner: (u64, u64),
+    /// Instead of each file's own.
+    pub mode: Option<u32>,
+}
+
+/// A path of the context that a RUN makes something of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// Where that stands in the Dockerfile, from 1.
+    pub line: usize,
+    /// Path or pattern, as in a COPY line.
+    pub source: String,
+}
+
+/// A folder or file that is there while a RUN runs.
+#[derive(Debug)]
+struct Mount {
+    line: usize,
+    from: Option<String>,
+    source: String,
 }
 
 impl Dockerfile {
     /// Reads a Dockerfile. What it does not know it keeps as an instruction of no meaning.
     pub fn parse(text: &str) -> Self {
-        let mut stages: Vec<Stage> = Vec::new();
+        let mut file = Self::default();
         for instruction in instructions(text) {
             if instruction.keyword == "FROM" {
-                stages.push(stage(&instruction.arguments));
-            } else if let Some(stage) = stages.last_mut() {
+                file.stages.push(stage(&instruction.arguments));
+            } else if let Some(stage) = file.stages.last_mut() {
                 stage.instructions.push(instruction);
+            } else if instruction.keyword == "ARG" {
+                file.globals.push(instruction.arguments);
             }
         }
-        Self { stages }
+        file
     }
 
     /// The stage that becomes the image.
     pub fn target(&self, name: Option<&str>) -> Option<&Stage> {
         match name {
-            Some(name) => self.stages.iter().find(|stage| stage.is(name)),
+            Some(name) => self.named(name),
             None => self.stages.last(),
         }
+    }
+
+    /// By its name, or by its number.
+    fn named(&self, name: &str) -> Option<&Stage> {
+        let number = || self.stages.get(name.parse::<usize>().ok()?);
+        self.stages.iter().find(|stage| stage.is(name)).or_else(number)
     }
 
     /// The COPY and ADD lines of a stage and of the earlier stages that it is based on, in their order. `args` are build
     /// arguments, which win over the file's own defaults.
     pub fn copies(&self, stage: &Stage, args: &BTreeMap<String, String>) -> Vec<Copy> {
+        self.read(stage, args).0
+    }
+
+    /// What of the context a RUN has made something of that is in this stage: by a COPY line before it, by a mount, or in
+    /// another stage that this one takes files from.
+    pub fn used(&self, stage: &Stage, args: &BTreeMap<String, String>) -> Vec<Used> {
+        let (mut used, mut seen, mut open) = (Vec::new(), Vec::<&Stage>::new(), vec![stage]);
+        while let Some(one) = open.pop() {
+            if seen.iter().any(|other| std::ptr::eq(*other, one)) {
+                continue;
+            }
+            seen.push(one);
+            let (copies, mounts) = self.read(one, args);
+            for copy in copies {
+                match &copy.from {
+                    Some(from) => open.extend(self.named(from)),
+                    None if copy.used_by_run || !std::ptr::eq(one, stage) => {
+                        let line = copy.line;
+                        used.extend(copy.sources.into_iter().map(|source| Used { line, source }));
+                    }
+                    None => {}
+                }
+            }
+            for Mount { line, from, source } in mounts {
+                match from {
+                    Some(from) => open.extend(self.named(&from)),
+                    None => used.push(Used { line, source }),
+                }
+            }
+        }
+        used
+    }
+
+    /// What RUN lines of any stage have of the context without a COPY line.
+    pub fn mounted(&self, args: &BTreeMap<String, String>) -> Vec<String> {
+        let mounts = self.stages.iter().flat_map(|stage| self.read(stage, args).1);
+        mounts
+            .filter(|mount| mount.from.is_none())
+            .map(|mount| mount.source)
+            .collect()
+    }
+
+    fn read(&self, stage: &Stage, args: &BTreeMap<String, String>) -> (Vec<Copy>, Vec<Mount>) {
+        let none = BTreeMap::new();
+        let mut outside = Scope::new(args, &none, true);
+        self.globals.iter().for_each(|global| outside.declare(global));
         let mut chain = vec![stage];
-        while let Some(base) = chain.last().and_then(|last| self.before(last)) {
+        while let Some(base) = chain.last().and_then(|last| self.before(last, &outside)) {
             chain.push(base);
         }
-        let mut scope = Scope::new(args);
-        let mut copies: Vec<Copy> = Vec::new();
+        let scratch = chain.last().is_some_and(|first| first.base == "scratch");
+        let mut scope = Scope::new(args, &outside.variables, scratch);
+        let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
         for instruction in chain.iter().rev().flat_map(|stage| &stage.instructions) {
-            let arguments = scope.fill(&instruction.arguments);
+            let arguments = instruction.arguments.as_str();
             match instruction.keyword.as_str() {
-                "WORKDIR" => scope.workdir = join(&scope.workdir, arguments.trim_matches('"')),
-                "ARG" => scope.declare(&arguments),
-                "ENV" => scope.environment(&arguments),
-                "RUN" => copies.iter_mut().for_each(|copy| copy.used_by_run = true),
-                "COPY" | "ADD" => copies.extend(copy(instruction.line, &arguments, &scope.workdir)),
+                "WORKDIR" => {
+                    let path = scope.fill(&unquoted(arguments));
+                    scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
+                }
+                "ARG" => scope.declare(arguments),
+                "ENV" => scope.environment(arguments),
+                "RUN" => {
+                    for copy in &mut copies {
+                        copy.used_by_run = true;
+                    }
+                    mounts.extend(mounted(instruction.line, arguments, &scope));
+                }
+                "COPY" | "ADD" => copies.extend(copy(instruction, &scope)),
                 _ => {}
             }
         }
-        copies
+        (copies, mounts)
     }
 
     /// The commands of RUN lines in all stages.
@@ -99,9 +191,10 @@ impl Dockerfile {
     }
 
     /// The earlier stage that a stage begins with.
-    fn before(&self, stage: &Stage) -> Option<&Stage> {
+    fn before(&self, stage: &Stage, outside: &Scope<'_>) -> Option<&Stage> {
         let at = self.stages.iter().position(|other| std::ptr::eq(other, stage))?;
-        self.stages[..at].iter().rev().find(|other| other.is(&stage.base))
+        let base = outside.fill(&stage.base)?;
+        self.stages[..at].iter().rev().find(|other| other.is(&base))
     }
 }
 
@@ -130,136 +223,6 @@ fn stage(arguments: &str) -> Stage {
     }
 }
 
-/// Joins continuation lines, drops comments and the bodies of here-documents.
-fn instructions(text: &str) -> Vec<Instruction> {
-    let mut found = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((at, first)) = lines.next() {
-        if first.trim().is_empty() || first.trim_start().starts_with('#') {
-            continue;
-        }
-        let mut whole = String::new();
-        let mut line = first;
-        loop {
-            let Some(part) = line.trim_end().strip_suffix('\\') else {
-                whole.push_str(line.trim());
-                break;
-            };
-            whole.push_str(part.trim());
-            whole.push(' ');
-            match lines.find(|(_, next)| !next.trim_start().starts_with('#')) {
-                Some((_, next)) => line = next,
-                None => break,
-            }
-        }
-        for end in here_documents(&whole) {
-            // To the line that is the mark itself.
-            let _ = lines.find(|(_, line)| line.trim() == end);
-        }
-        let (keyword, arguments) = whole.split_once(char::is_whitespace).unwrap_or((&whole, ""));
-        found.push(Instruction {
-            line: at + 1,
-            keyword: keyword.to_uppercase(),
-            arguments: arguments.trim().to_owned(),
-        });
-    }
-    found
-}
-
-fn here_documents(line: &str) -> Vec<String> {
-    let words = line.split_whitespace().filter_map(|word| word.strip_prefix("<<"));
-    words
-        .map(|word| word.trim_start_matches('-').trim_matches(['"', '\'']).to_owned())
-        .filter(|word| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_'))
-        .collect()
-}
-
-/// Variables and the folder at one place of a stage.
-struct Scope<'a> {
-    given: &'a BTreeMap<String, String>,
-    variables: BTreeMap<String, String>,
-    workdir: String,
-}
-
-impl<'a> Scope<'a> {
-    fn new(given: &'a BTreeMap<String, String>) -> Self {
-        Self {
-            given,
-            variables: BTreeMap::new(),
-            workdir: "/".to_owned(),
-        }
-    }
-
-    fn declare(&mut self, arguments: &str) {
-        for word in arguments.split_whitespace() {
-            let (name, default) = word.split_once('=').unwrap_or((word, ""));
-            let value = self.given.get(name).cloned();
-            let value = value.unwrap_or_else(|| default.trim_matches('"').to_owned());
-            self.variables.insert(name.to_owned(), value);
-        }
-    }
-
-    fn environment(&mut self, arguments: &str) {
-        let mut pairs: Vec<(&str, &str)> = arguments
-            .split_whitespace()
-            .filter_map(|word| word.split_once('='))
-            .collect();
-        // The old form: one name, one value.
-        if !arguments
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .contains('=')
-        {
-            pairs = arguments.split_once(char::is_whitespace).into_iter().collect();
-        }
-        for (name, value) in pairs {
-            self.variables
-                .insert(name.to_owned(), value.trim().trim_matches('"').to_owned());
-        }
-    }
-
-    /// `$NAME`, `${NAME}` and `${NAME:-default}`.
-    fn fill(&self, text: &str) -> String {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            out.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            let (name, after) =
-                if let Some((inner, after)) = rest.strip_prefix('{').and_then(|r| r.split_once('}')) {
-                    (inner, after)
-                } else {
-                    let end = rest
-                        .find(|c: char| !c.is_alphanumeric() && c != '_')
-                        .unwrap_or(rest.len());
-                    rest.split_at(end)
-                };
-            let (name, default) = name.split_once(":-").unwrap_or((name, ""));
-            match self.variables.get(name).filter(|value| !value.is_empty()) {
-                Some(value) => out.push_str(value),
-                None => out.push_str(default),
-            }
-            rest = after;
-        }
-        out + rest
-    }
-}
-
-/// A path as WORKDIR and COPY resolve it.
-fn join(workdir: &str, path: &str) -> String {
-    let joined = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{}/{path}", workdir.trim_end_matches('/'))
-    };
-    let parts: Vec<&str> = joined
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
-    format!("/{}", parts.join("/"))
-}
-
 /// A source or rule path as it is compared: `./app/` → `app`, `.` → the empty text.
 pub fn plain(path: &str) -> String {
     let parts: Vec<&str> = path
@@ -269,46 +232,109 @@ pub fn plain(path: &str) -> String {
     parts.join("/")
 }
 
-fn copy(line: usize, arguments: &str, workdir: &str) -> Option<Copy> {
+fn copy(instruction: &Instruction, scope: &Scope<'_>) -> Option<Copy> {
+    let all = words(&instruction.arguments);
+    let flags = all.iter().take_while(|word| word.starts_with("--"));
+    let rest = &all[flags.clone().count()..];
     let mut from = None;
-    let mut words: Vec<String> = Vec::new();
-    let flags = arguments
-        .split_whitespace()
-        .take_while(|word| word.starts_with("--"));
-    for flag in flags.clone() {
-        from = flag.strip_prefix("--from=").map(str::to_owned).or(from);
+    let mut attributes = Some(Attributes::default());
+    let mut plainly = true;
+    for flag in flags {
+        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        match name {
+            "--from" => from = Some(unquoted(value)),
+            "--chown" => {
+                let owner = scope.fill(&unquoted(value)).and_then(|value| owner(&value));
+                attributes = attributes
+                    .zip(owner)
+                    .map(|(with, owner)| Attributes { owner, ..with });
+            }
+            "--chmod" => {
+                let mode = scope.fill(&unquoted(value));
+                let mode = mode.and_then(|value| u32::from_str_radix(&value, 8).ok());
+                attributes = attributes.zip(mode).map(|(with, mode)| Attributes {
+                    mode: Some(mode),
+                    ..with
+                });
+            }
+            // Which files they leave out, and where they put the others, is the builder's to say.
+            "--parents" | "--exclude" => plainly = false,
+            _ => {}
+        }
     }
-    let rest = arguments
-        .split_whitespace()
-        .skip(flags.count())
-        .collect::<Vec<_>>()
-        .join(" ");
-    if rest.starts_with('[') {
-        words.extend(serde_json::from_str::<Vec<String>>(&rest).unwrap_or_default());
+    let mut paths: Vec<String> = if rest.first().is_some_and(|word| word.starts_with('[')) {
+        serde_json::from_str(&rest.join(" ")).unwrap_or_default()
     } else {
-        words.extend(rest.split(' ').map(str::to_owned));
-    }
-    let to = words.pop()?;
-    let sources: Vec<String> = words
-        .iter()
-        .filter(|word| !word.starts_with("<<") && !word.contains("://"))
-        .map(|word| plain(word))
-        .collect();
-    if sources.is_empty() {
+        rest.iter().map(|word| unquoted(word)).collect()
+    };
+    let to = paths.pop()?;
+    paths.retain(|word| !word.starts_with("<<") && !word.contains("://"));
+    if paths.is_empty() {
         return None;
     }
-    let folder = to.ends_with('/') || to == "." || to.ends_with("/.") || sources.len() > 1;
-    let mut to = join(workdir, &to);
-    if folder && !to.ends_with('/') {
-        to.push('/');
-    }
+    let filled: Vec<Option<String>> = paths.iter().map(|path| scope.fill(path)).collect();
+    // Builders end a way out of the context at its top.
+    let inside = |path: &String| path.split('/').all(|part| part != "..");
+    plainly &= filled.iter().all(|path| path.as_ref().is_some_and(inside));
+    let sources: Vec<String> = filled
+        .iter()
+        .map(|path| plain(path.as_deref().unwrap_or_default()))
+        .collect();
+    let to = scope.fill(&to).filter(|_| plainly).and_then(|to| {
+        let folder = to.ends_with('/') || to == "." || to.ends_with("/.") || sources.len() > 1;
+        let mut to = join(scope.workdir.as_deref(), &to)?;
+        if folder && !to.ends_with('/') {
+            to.push('/');
+        }
+        Some(to)
+    });
     Some(Copy {
-        line,
+        line: instruction.line,
+        unpacked: instruction.keyword == "ADD" && sources.iter().any(|source| is_archive(source)),
         from,
         sources,
         to,
+        attributes,
         used_by_run: false,
     })
+}
+
+/// Numbers only: what a name means is in the image. A user without a group is both.
+fn owner(text: &str) -> Option<(u64, u64)> {
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    Some((user.parse().ok()?, group.parse().ok()?))
+}
+
+/// ADD looks into a file to see whether it is one; people name them so.
+fn is_archive(source: &str) -> bool {
+    const ENDINGS: [&str; 9] = [
+        ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
+    ];
+    let name = source.to_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+fn mounted(line: usize, arguments: &str, scope: &Scope<'_>) -> Vec<Mount> {
+    let flags = words(arguments)
+        .into_iter()
+        .take_while(|word| word.starts_with("--"));
+    flags
+        .filter_map(|flag| {
+            let options = unquoted(flag.strip_prefix("--mount=")?);
+            let value = |names: &[&str]| {
+                let pairs = options.split(',').filter_map(|option| option.split_once('='));
+                let mut found = pairs.filter(|(name, _)| names.contains(&name.trim()));
+                found.next().map(|(_, value)| value.to_owned())
+            };
+            let bind = value(&["type"]).is_none_or(|kind| kind == "bind");
+            let source = value(&["source", "src"]).unwrap_or_default();
+            bind.then(|| Mount {
+                line,
+                from: value(&["from"]),
+                source: plain(&scope.fill(&source).unwrap_or_default()),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -330,7 +356,7 @@ mod tests {
         );
         let told: Vec<(Vec<String>, &str, bool)> = found
             .iter()
-            .map(|c| (c.sources.clone(), c.to.as_str(), c.used_by_run))
+            .map(|c| (c.sources.clone(), c.to.as_deref().unwrap(), c.used_by_run))
             .collect();
         assert_eq!(
             told,
@@ -351,17 +377,75 @@ mod tests {
         );
         assert_eq!(found.len(), 1);
         assert_eq!(
-            (found[0].from.as_deref(), found[0].to.as_str(), found[0].line),
-            (Some("build"), "/x", 8)
+            (found[0].from.as_deref(), found[0].to.as_deref(), found[0].line),
+            (Some("build"), Some("/x"), 8)
         );
     }
 
     #[test]
-    fn variables_have_defaults() {
-        let args = BTreeMap::new();
-        let mut scope = Scope::new(&args);
-        scope.declare("A=1 B");
-        scope.environment("OLD form of it");
-        assert_eq!(scope.fill("$A-${B:-two}-${OLD}/x$"), "1-two-form of it/x");
+    fn targets_are_known_or_not() {
+        let to = |text: &str| copies(text).pop().unwrap().to;
+        for (text, expected) in [
+            ("ARG D=/srv\nFROM x\nARG D\nCOPY a $D/", Some("/srv/")),
+            ("ARG D=/srv\nFROM x\nCOPY a $D/", None),
+            ("FROM x\nCOPY a /b/../c", Some("/c")),
+            ("FROM x\nCOPY a b", None),
+            ("FROM scratch\nCOPY a b", Some("/b")),
+            ("FROM x\nWORKDIR app\nCOPY a .", None),
+            ("FROM x\nWORKDIR $HOME\nCOPY a .", None),
+            ("FROM x\nWORKDIR $HOME\nWORKDIR /app\nCOPY a .", Some("/app/")),
+            ("FROM x\nCOPY --parents a /b/", None),
+            ("FROM x\nCOPY $A /b/", None),
+            ("FROM x\nCOPY ../a /b/", None),
+            (
+                "ARG S=base\nFROM x AS base\nWORKDIR /w\nFROM ${S}\nCOPY a .",
+                Some("/w/"),
+            ),
+        ] {
+            assert_eq!(to(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(
+            copies("FROM x\nCOPY $A /b/")[0].sources,
+            [""],
+            "it may be anything"
+        );
+    }
+
+    #[test]
+    fn owners_and_modes_are_taken_as_numbers() {
+        let of = |flags: &str| {
+            copies(&format!("FROM x\nCOPY {flags} a /a"))
+                .pop()
+                .unwrap()
+                .attributes
+        };
+        let with = |owner, mode| Some(Attributes { owner, mode });
+        assert_eq!(of("--link"), with((0, 0), None));
+        assert_eq!(of("--chown=7 --chmod=755"), with((7, 7), Some(0o755)));
+        assert_eq!(of("--chown=7:8"), with((7, 8), None));
+        for unknown in ["--chown=app:app", "--chmod=u+x", "--chown=7 --chmod=$X"] {
+            assert_eq!(of(unknown), None, "{unknown}");
+        }
+        assert!(copies("FROM x\nADD x.tar.gz /opt/app")[0].unpacked);
+        assert!(!copies("FROM x\nCOPY x.tar.gz /opt/app")[0].unpacked);
+    }
+
+    #[test]
+    fn what_commands_use_is_found_in_every_stage() {
+        let file = Dockerfile::parse(
+            "FROM node AS assets\nCOPY web ./\nRUN npm run build\nFROM x AS unused\nCOPY other .\n\
+             FROM y\nCOPY deps .\nRUN --mount=type=cache,target=/c --mount=target=/src,source=gen \\\n  make\n\
+             COPY . .\nCOPY --from=0 /out /static\n",
+        );
+        let used = file.used(file.target(None).unwrap(), &BTreeMap::new());
+        let mut used: Vec<_> = used
+            .iter()
+            .map(|used| (used.line, used.source.as_str()))
+            .collect();
+        used.sort_unstable();
+        assert_eq!(used, [(2, "web"), (7, "deps"), (8, "gen")]);
+        assert_eq!(file.mounted(&BTreeMap::new()), ["gen"]);
+        let whole = Dockerfile::parse("FROM go\nRUN --mount=type=bind,target=. go build\n");
+        assert_eq!(whole.mounted(&BTreeMap::new()), [""]);
     }
 }

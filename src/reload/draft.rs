@@ -153,7 +153,10 @@ mod tests {
                 .unwrap_or_else(|e| panic!("{e}\n{text}"));
             let service = &read.services["agent-engine"];
             assert_eq!(
-                (service.sync[0].from.as_str(), service.sync[0].to.as_str()),
+                {
+                    let rule = &service.sync.as_ref().unwrap()[0];
+                    (rule.from.as_str(), rule.to.as_str())
+                },
                 (".", "/app")
             );
             assert_eq!(service.build.as_ref().unwrap().command[2], "-s -w");

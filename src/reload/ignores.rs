@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use crate::image::DockerIgnore;
+
 /// Never part of a service: version control, vadev's own state, compiled Python, and what editors leave beside a file
 /// while they save it.
 const NEVER: &[&str] = &[
@@ -39,43 +41,51 @@ const NEVER: &[&str] = &[
 pub struct Ignores {
     root: PathBuf,
     never: Gitignore,
-    docker: Gitignore,
+    docker: DockerIgnore,
     /// By folder: the `.gitignore` files in the source and above it, up to the repository's own.
     git: BTreeMap<PathBuf, Gitignore>,
     /// Ignored by git and wanted all the same: a sync rule names it.
     wanted: Vec<PathBuf>,
+    /// Say how the image is built.
+    watched: Vec<PathBuf>,
 }
 
 impl Ignores {
-    /// The rules for the folder `root` with the text of its `.dockerignore`.
-    pub fn new(root: &Path, dockerignore: &str) -> Self {
+    /// The rules for the folder `root`, with what its image build leaves out.
+    pub fn new(root: &Path, docker: DockerIgnore) -> Self {
         let mut never = GitignoreBuilder::new(root);
         for pattern in NEVER {
             add(&mut never, pattern);
         }
-        let mut docker = GitignoreBuilder::new(root);
-        for line in dockerignore
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.starts_with('#'))
-        {
-            let (not, pattern) = line.strip_prefix('!').map_or(("", line), |rest| ("!", rest));
-            let pattern = pattern
-                .trim_start_matches("./")
-                .trim_start_matches('/')
-                .trim_end_matches('/');
-            // The build's patterns are all rooted.
-            if !pattern.is_empty() {
-                add(&mut docker, &format!("{not}/{pattern}"));
-            }
-        }
         Self {
             root: root.to_owned(),
             never: built(&never),
-            docker: built(&docker),
+            docker,
             git: BTreeMap::new(),
             wanted: Vec::new(),
+            watched: Vec::new(),
         }
+    }
+
+    /// Replaces what the image build leaves out.
+    pub fn set_docker(&mut self, docker: DockerIgnore) {
+        self.docker = docker;
+    }
+
+    /// Forgets the `.gitignore` in `folder`, which is not there any more.
+    pub fn drop_gitignore(&mut self, folder: &Path) {
+        self.git.remove(folder);
+    }
+
+    /// Names a file (below the root) that says how the image is built: it is looked at even where it is no part of the
+    /// source, as Dockerfiles mostly are not.
+    pub fn watch(&mut self, path: &Path) {
+        self.watched.push(self.root.join(path));
+    }
+
+    /// Whether a path is looked at and is no part of the source all the same.
+    pub fn is_aside(&self, path: &Path) -> bool {
+        self.watched.iter().any(|watched| watched == path) && self.leaves_out(path, false)
     }
 
     /// Adds the text of the `.gitignore` in `folder`, which is the root, above it or below it; replaces what it said before.
@@ -94,7 +104,15 @@ impl Ignores {
 
     /// Whether to look away from `path` (absolute, below the root).
     pub fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
-        if !path.starts_with(&self.root) || path == self.root {
+        let leads = |watched: &PathBuf| path == watched || (is_folder && watched.starts_with(path));
+        !self.watched.iter().any(leads) && self.leaves_out(path, is_folder)
+    }
+
+    fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
+        let Ok(below) = path.strip_prefix(&self.root) else {
+            return false;
+        };
+        if below.as_os_str().is_empty() {
             return false;
         }
         if self
@@ -109,11 +127,11 @@ impl Ignores {
             return false;
         }
         // A folder that the build ignores may hold exceptions, so it is looked into.
-        let docker = self
-            .docker
-            .matched_path_or_any_parents(path, is_folder)
-            .is_ignore();
-        let skipped = docker && !(is_folder && self.docker.num_whitelists() > 0);
+        let skipped = if is_folder {
+            self.docker.prunes(below)
+        } else {
+            self.docker.ignores(below)
+        };
         skipped || self.git_ignores(path, is_folder)
     }
 
@@ -145,6 +163,10 @@ fn built(builder: &GitignoreBuilder) -> Gitignore {
 mod tests {
     use super::*;
 
+    fn docker(text: &str) -> DockerIgnore {
+        DockerIgnore::parse(text).unwrap()
+    }
+
     fn ignored(ignores: &Ignores, path: &str) -> bool {
         ignores.is_ignored(&Path::new("/w/svc").join(path), false)
     }
@@ -153,7 +175,7 @@ mod tests {
     fn each_file_has_its_say() {
         let mut ignores = Ignores::new(
             Path::new("/w/svc"),
-            "# tests stay here\ntests\n*.md\n!README.md\n**/data\n",
+            docker("# tests stay here\ntests\n*.md\n!README.md\n**/data\n"),
         );
         ignores.add_gitignore(Path::new("/w"), "*.log\n/svc/bin/\n");
         ignores.add_gitignore(Path::new("/w/svc/app"), "!keep.log\ngenerated/\n");
@@ -187,12 +209,33 @@ mod tests {
 
     #[test]
     fn all_but_is_understood() {
-        let ignores = Ignores::new(Path::new("/w/svc"), "*\n!app\n!go.*\n");
+        let ignores = Ignores::new(Path::new("/w/svc"), docker("*\n!app\n!go.*\n"));
         assert!(ignored(&ignores, "docs/x"));
         assert!(!ignored(&ignores, "app/deep/x.py") && !ignored(&ignores, "go.mod"));
         assert!(
             !ignores.is_ignored(Path::new("/w/svc/docs"), true),
             "may hold exceptions"
         );
+    }
+
+    #[test]
+    fn what_says_how_the_image_is_built_is_looked_at() {
+        let mut ignores = Ignores::new(Path::new("/w/svc"), docker("Dockerfile\n.dockerignore\nbuild\n"));
+        ignores.add_gitignore(Path::new("/w"), "own\n");
+        for path in ["Dockerfile", ".dockerignore", "build/own/Dockerfile", "plain"] {
+            ignores.watch(Path::new(path));
+        }
+        for path in ["Dockerfile", ".dockerignore", "build/own/Dockerfile"] {
+            assert!(!ignored(&ignores, path), "{path}");
+            assert!(ignores.is_aside(&Path::new("/w/svc").join(path)), "{path}");
+        }
+        assert!(
+            !ignores.is_aside(Path::new("/w/svc/plain")) && !ignores.is_aside(Path::new("/w/svc/build/x"))
+        );
+        assert!(
+            !ignores.is_ignored(Path::new("/w/svc/build"), true),
+            "it leads to one"
+        );
+        assert!(ignored(&ignores, "build/other"));
     }
 }

@@ -220,13 +220,24 @@ fn overlays(origin: &Origin, paths: &BTreeSet<String>) -> Result<Overlays, Strin
         let Some(place) = synced.or_else(|| recipe.image_path(path, &is_folder)) else {
             return Err(format!("{path} has no place of its own in the image"));
         };
-        let what = kind(&source, path).map_err(|error| format!("{path}: {error}"))?;
-        all.add([Overlay { path: place, what }]);
+        let Some(attributes) = recipe.attributes(path, &place, &is_folder) else {
+            return Err(format!("{path} belongs to somebody whom only a build knows"));
+        };
+        let what = kind(&source, path, attributes.mode).map_err(|error| format!("{path}: {error}"))?;
+        // COPY takes what a link that it names leads to.
+        if matches!(what, OverlayKind::Link(_)) && recipe.is_named(path) {
+            return Err(format!("{path} is a symbolic link that the Dockerfile follows"));
+        }
+        all.add([Overlay {
+            path: place,
+            what,
+            owner: attributes.owner,
+        }]);
     }
     Ok(all)
 }
 
-fn kind(source: &Source, path: &str) -> std::io::Result<OverlayKind> {
+fn kind(source: &Source, path: &str, mode: Option<u32>) -> std::io::Result<OverlayKind> {
     use std::os::unix::fs::PermissionsExt;
     let full = source.root().join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -240,12 +251,12 @@ fn kind(source: &Source, path: &str) -> std::io::Result<OverlayKind> {
         }
         other => other?,
     };
+    let mode = mode.unwrap_or(metadata.permissions().mode() & 0o777);
     Ok(if metadata.is_symlink() {
         OverlayKind::Link(std::fs::read_link(&full)?.to_string_lossy().into_owned())
+    } else if metadata.is_dir() {
+        OverlayKind::Folder(mode)
     } else {
-        OverlayKind::File {
-            mode: metadata.permissions().mode() & 0o777,
-            source: full,
-        }
+        OverlayKind::File { mode, source: full }
     })
 }

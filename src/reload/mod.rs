@@ -7,10 +7,12 @@
 
 mod apply;
 pub mod batch;
+mod copy_line;
 pub mod decide;
 pub mod dockerfile;
 pub mod draft;
 mod error;
+mod given;
 mod host;
 pub mod ignores;
 mod images;
@@ -26,6 +28,7 @@ mod outcome;
 mod pod_state;
 pub mod replicas;
 pub mod rules;
+mod scope;
 pub mod service;
 pub mod session;
 pub mod source;

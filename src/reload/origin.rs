@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::ReloadError;
+use super::given::{agree, going, has_below, note};
 use super::service::Service;
 use super::source::{Contents, Source};
 use super::tree::{Lack, Tree, write};
@@ -152,14 +153,12 @@ impl Origin {
     /// The state folder cannot be written.
     pub fn note(&self, went: &[String], came: &[&String]) -> Result<(), ReloadError> {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = gone.len();
-        gone.extend(went.iter().cloned());
-        let grew = gone.len() > before;
-        let shrank = came.iter().filter(|path| gone.remove(**path)).count() > 0;
-        if grew || shrank {
-            self.remember(GONE, &*gone)
-        } else {
+        let before = gone.clone();
+        note(&mut gone, went, came);
+        if *gone == before {
             Ok(())
+        } else {
+            self.remember(GONE, &*gone)
         }
     }
 
@@ -224,6 +223,8 @@ impl Origin {
                 continue;
             };
             match contents.node(source.root(), path)? {
+                // A replica that attached since the file became a folder has what is in it.
+                Node::Folder if has_below(&given, &target) => fresh = false,
                 Node::Gone | Node::Folder => {
                     fresh = false;
                     let folder = self.gone_folder(&source, path).unwrap_or(target);
@@ -265,21 +266,15 @@ impl Origin {
     /// # Errors
     /// The state folder cannot be written.
     pub fn doubt(&self, lack: &Lack) -> Result<(), ReloadError> {
-        {
+        let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in &lack.deletes {
-                let prefix = format!("{target}/");
-                let below = |path: &String| path == target || path.starts_with(&prefix);
-                given
-                    .iter_mut()
-                    .filter(|(path, _)| below(path))
-                    .for_each(|(_, node)| *node = Node::Gone);
-            }
-            for target in lack.writes.keys() {
+            let went = going(&given, &lack.deletes);
+            for target in went.iter().chain(lack.writes.keys()) {
                 given.insert(target.clone(), Node::Gone);
             }
-        }
-        self.note(&lack.deletes, &lack.writes.keys().collect::<Vec<_>>())
+            went
+        };
+        self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
 
     /// Notes the same of all that the replicas were given below the source's `paths`: they come to run another image.
@@ -315,15 +310,16 @@ impl Origin {
     /// # Errors
     /// The state folder cannot be written.
     pub fn gave(&self, lack: &Lack) -> Result<(), ReloadError> {
-        {
+        let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            for target in &lack.deletes {
-                let prefix = format!("{target}/");
-                given.retain(|path, _| path != target && !path.starts_with(&prefix));
+            let went = going(&given, &lack.deletes);
+            for target in &went {
+                given.remove(target);
             }
             given.extend(lack.nodes.clone());
-        }
-        self.note(&lack.deletes, &lack.writes.keys().collect::<Vec<_>>())
+            went
+        };
+        self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
 
     /// Makes a change of what is lacking. Blocks while files are read.
@@ -331,7 +327,17 @@ impl Origin {
     /// # Errors
     /// A file cannot be read.
     pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let root = watch::lock(&self.source).root().to_owned();
+        let (root, modes) = {
+            let source = watch::lock(&self.source);
+            let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
+            // COPY may say another mode than the file has.
+            let mode = |(target, path): (&String, &String)| {
+                let attributes = self.service.recipe.attributes(path, target, &is_folder)?;
+                Some((target.clone(), attributes.mode?))
+            };
+            let modes: BTreeMap<_, _> = lack.writes.iter().filter_map(mode).collect();
+            (source.root().to_owned(), modes)
+        };
         let mut change = Change {
             deletes: lack.deletes.clone(),
             writes: BTreeMap::new(),
@@ -341,7 +347,10 @@ impl Origin {
         let mut budget = BUDGET;
         for (target, path) in &lack.writes {
             match write(&root, path, &mut budget)? {
-                Some(write) => drop(change.writes.insert(target.clone(), write)),
+                Some(mut write) => {
+                    write.mode = modes.get(target).copied().unwrap_or(write.mode);
+                    change.writes.insert(target.clone(), write);
+                }
                 // It went while the change was made ready: another change says so too.
                 None => change.deletes.push(target.clone()),
             }
@@ -349,20 +358,6 @@ impl Origin {
         // So much goes packed: the way through the API server is slower than packing it.
         change.compress = budget == 0;
         Ok(change)
-    }
-}
-
-/// What of `given` still holds now that a replica was given `tree`: others may have another content of what differs, so that
-/// whatever the source has next goes to all. What is new in the tree is news to the others.
-fn agree(given: &mut BTreeMap<String, Node>, tree: BTreeMap<String, Node>) {
-    if given.is_empty() {
-        *given = tree;
-        return;
-    }
-    for (target, node) in given.iter_mut() {
-        if tree.get(target) != Some(node) {
-            *node = Node::Gone;
-        }
     }
 }
 
@@ -377,33 +372,4 @@ fn recalled<T: Default + serde::de::DeserializeOwned>(path: &Path) -> T {
     bytes
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_one_replica_is_given_is_no_news_of_the_others() {
-        let file = |sha256: &str| Node::File {
-            mode: 0o644,
-            sha256: sha256.to_owned(),
-        };
-        let all = |list: &[(&str, Node)]| -> BTreeMap<String, Node> {
-            list.iter()
-                .map(|(path, node)| ((*path).to_owned(), node.clone()))
-                .collect()
-        };
-        let mut given = BTreeMap::new();
-        agree(&mut given, all(&[("/a", file("1")), ("/b", file("1"))]));
-        assert_eq!(given, all(&[("/a", file("1")), ("/b", file("1"))]));
-        // A second replica comes between a save and its turn: whichever content is there next differs from what is noted.
-        agree(
-            &mut given,
-            all(&[("/a", file("1")), ("/b", file("2")), ("/c", file("1"))]),
-        );
-        assert_eq!(given, all(&[("/a", file("1")), ("/b", Node::Gone)]));
-        agree(&mut given, BTreeMap::new());
-        assert_eq!(given, all(&[("/a", Node::Gone), ("/b", Node::Gone)]));
-    }
 }

@@ -1,9 +1,11 @@
 //! What a worker is told, what a reload comes to, and waiting for it.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use super::batch::Touch;
-use super::machine::{Ended, Work};
+use super::batch::{Batch, Touch};
+use super::decide::Way;
+use super::machine::{Ended, Machine, Work};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -17,6 +19,30 @@ pub enum Order {
         /// Bringing it there has just failed: it waits for the next save.
         tried: bool,
     },
+}
+
+impl Order {
+    /// Takes it in, at `now`.
+    pub fn take(self, batch: &mut Batch, machine: &mut Machine, now: Duration) {
+        match self {
+            Self::Touched(path, how) => batch.touch(&path, how, now),
+            Self::Swept(paths) => paths.iter().for_each(|path| batch.touch(path, Touch::Whole, now)),
+            Self::Behind { tried } => {
+                let work = Work {
+                    paths: BTreeSet::new(),
+                    least: Some(Way::Build),
+                    begun: now,
+                    touched: now,
+                    detected: now,
+                };
+                if tried {
+                    machine.failed(work);
+                } else {
+                    machine.changed(work);
+                }
+            }
+        }
+    }
 }
 
 /// What a reload comes to.

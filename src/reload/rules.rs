@@ -4,6 +4,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::ReloadError;
 use super::dockerfile::plain;
+use super::infer::{Kind, Look, link_on};
 use crate::profile::workspace::SyncRule;
 
 /// One rule.
@@ -13,7 +14,10 @@ pub struct Rule {
     pub from: String,
     /// Absolute path in the container, without a trailing slash.
     pub to: String,
+    /// `to` ends in a slash: a file goes into it, and so does what is not there yet.
     into: bool,
+    /// What `from` was when the rule was read.
+    kind: Option<Kind>,
     ignore: GlobSet,
 }
 
@@ -25,11 +29,11 @@ impl Rules {
     /// Compiles the rules of a workspace file.
     ///
     /// # Errors
-    /// A pattern that is none, or a target that is not an absolute, plain path.
-    pub fn new(service: &str, rules: &[SyncRule]) -> Result<Self, ReloadError> {
+    /// A pattern that is none, a target that is not an absolute, plain path, or a symbolic link instead of a file or folder.
+    pub fn new(service: &str, rules: &[SyncRule], look: &dyn Look) -> Result<Self, ReloadError> {
         rules
             .iter()
-            .map(|rule| Rule::new(service, rule))
+            .map(|rule| Rule::new(service, rule, look))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -58,7 +62,7 @@ impl Rules {
     pub fn roots(&self) -> Vec<String> {
         let mut roots: Vec<String> = Vec::new();
         for rule in &self.0 {
-            let root = if rule.into {
+            let root = if rule.into && rule.kind == Some(Kind::File) {
                 format!("{}/{}", rule.to, rule.name())
             } else {
                 rule.to.clone()
@@ -73,7 +77,7 @@ impl Rules {
 }
 
 impl Rule {
-    fn new(service: &str, rule: &SyncRule) -> Result<Self, ReloadError> {
+    fn new(service: &str, rule: &SyncRule, look: &dyn Look) -> Result<Self, ReloadError> {
         let bad = |problem: String| ReloadError::Rule {
             service: service.to_owned(),
             rule: format!("{} → {}", rule.from, rule.to),
@@ -98,8 +102,14 @@ impl Rule {
                 "`to` must be an absolute path below `/`, without `..`".to_owned()
             ));
         }
+        // A link would take the place of what it leads to, with everything in it; and nothing is looked for behind one.
+        if let Some(link) = link_on(&from, look) {
+            return Err(bad(format!("{link} is a symbolic link: name what it leads to")));
+        }
+        let kind = look.kind(&from);
         Ok(Self {
-            into: rule.to.ends_with('/') && is_file(&from),
+            into: rule.to.ends_with('/') && kind != Some(Kind::Folder),
+            kind,
             from,
             to,
             ignore: ignore.build().map_err(|error| bad(error.to_string()))?,
@@ -143,16 +153,18 @@ impl std::fmt::Display for Rule {
     }
 }
 
-/// A name with an ending, by convention, is a file: `to: /app/` then means `into this folder`.
-fn is_file(from: &str) -> bool {
-    from.rsplit('/')
-        .next()
-        .is_some_and(|name| name.trim_start_matches('.').contains('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn look(path: &str) -> Option<Kind> {
+        match path {
+            "" | "app" | "conf.d" => Some(Kind::Folder),
+            "main.py" | "bin/server" => Some(Kind::File),
+            "current" => Some(Kind::Link),
+            _ => None,
+        }
+    }
 
     fn rules(list: &[(&str, &str, &[&str])]) -> Rules {
         let rule = |(from, to, ignore): &(&str, &str, &[&str])| SyncRule {
@@ -160,7 +172,7 @@ mod tests {
             to: (*to).to_owned(),
             ignore: ignore.iter().map(ToString::to_string).collect(),
         };
-        Rules::new("x", &list.iter().map(rule).collect::<Vec<_>>()).unwrap()
+        Rules::new("x", &list.iter().map(rule).collect::<Vec<_>>(), &look).unwrap()
     }
 
     #[test]
@@ -182,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_never_taken_for_a_file() {
+        let rules = rules(&[
+            ("bin/server", "/app/", &[]),
+            ("conf.d", "/etc/conf/", &[]),
+            ("made/later", "/opt/", &[]),
+        ]);
+        let target = |path: &str| rules.target(path).map(|(_, target)| target);
+        assert_eq!(target("bin/server").as_deref(), Some("/app/server"));
+        assert_eq!(target("conf.d/a").as_deref(), Some("/etc/conf/a"));
+        assert_eq!(target("made/later").as_deref(), Some("/opt/later"));
+        assert_eq!(target("made/later/a").as_deref(), Some("/opt/a"));
+        assert_eq!(rules.roots(), ["/app/server", "/etc/conf", "/opt"]);
+    }
+
+    #[test]
     fn the_source_itself_can_be_a_rule() {
         let rules = rules(&[(".", "/app", &[])]);
         assert_eq!(rules.target("x/y").unwrap().1, "/app/x/y");
@@ -190,13 +217,20 @@ mod tests {
 
     #[test]
     fn rules_must_stay_inside() {
-        for (from, to) in [("../x", "/app"), ("/etc", "/app"), ("x", "/a/../b"), ("x", "/")] {
+        for (from, to) in [
+            ("../x", "/app"),
+            ("/etc", "/app"),
+            ("x", "/a/../b"),
+            ("x", "/"),
+            ("current", "/app"),
+            ("current/app", "/app"),
+        ] {
             let rule = SyncRule {
                 from: from.into(),
                 to: to.into(),
                 ignore: vec![],
             };
-            assert!(Rules::new("x", &[rule]).is_err(), "{from} {to}");
+            assert!(Rules::new("x", &[rule], &look).is_err(), "{from} {to}");
         }
     }
 }

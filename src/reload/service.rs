@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::ReloadError;
 use super::decide::Recipe;
+use super::dockerfile::Dockerfile;
 use super::infer::{Inferred, infer};
 use super::rules::Rules;
-use super::source::Source;
+use super::source::{Source, look};
 use crate::agent::protocol::Then;
+use crate::image::beside;
 use crate::profile::stack::SizedService;
 use crate::profile::workspace::{HostBuild, Restart};
 
@@ -25,6 +27,8 @@ pub struct Service {
     pub source: PathBuf,
     /// What decides about a change.
     pub recipe: Recipe,
+    /// What the recipe was read off, and where that is.
+    dockerfile: (PathBuf, Option<Dockerfile>),
     /// The build on this machine, where there is one.
     pub build: Option<HostBuild>,
     /// What happens after files were synced.
@@ -53,24 +57,25 @@ impl Service {
         }
         let said = &sized.workspace;
         let dockerfile = said.dockerfile.as_deref().unwrap_or("Dockerfile");
-        let text = std::fs::read_to_string(source.join(dockerfile)).ok();
+        let file = source.join(dockerfile);
+        let text = std::fs::read_to_string(&file).ok();
         let args: BTreeMap<String, String> = said.args.clone().into_iter().collect();
         let target = said.target.as_deref();
         let mut build = said.build.clone();
         let mut inferred = None;
-        let mut sync = said.sync.clone();
-        if let Some(text) = text.as_deref().filter(|_| sync.is_empty()) {
-            let look = |path: &str| {
-                std::fs::metadata(source.join(path))
-                    .ok()
-                    .map(|found| found.is_dir())
-            };
-            let found = infer(text, target, &args, &look);
+        // An empty list is an answer, too: nothing is synced.
+        let mut sync = said.sync.clone().unwrap_or_default();
+        if let Some(text) = text.as_deref().filter(|_| said.sync.is_none()) {
+            let found = infer(text, target, &args, build.is_some(), &look(&source));
             sync.clone_from(&found.sync);
             build = build.or_else(|| found.build.clone());
             inferred = Some(found);
         }
-        let mut recipe = Recipe::new(Rules::new(name, &sync)?, build.is_some(), dockerfile);
+        // Without a rule nothing of what a build here makes would ever be served.
+        build = build.filter(|_| !sync.is_empty());
+        let rules = Rules::new(name, &sync, &look(&source))?;
+        let mut recipe = Recipe::new(rules, build.is_some(), dockerfile);
+        recipe.inferred = inferred.is_some();
         recipe.container = said.restart == Restart::Container && build.is_none();
         if let Some(text) = &text {
             recipe = recipe.with_dockerfile(text, target, &args);
@@ -80,6 +85,7 @@ impl Service {
             name: name.clone(),
             source,
             recipe,
+            dockerfile: (file, text.as_deref().map(Dockerfile::parse)),
             build,
             restart: said.restart,
             inferred,
@@ -94,7 +100,32 @@ impl Service {
     /// The folder cannot be read.
     pub fn open_source(&self) -> Result<Source, ReloadError> {
         let wanted = Some(&self.recipe.rules).filter(|_| self.build.is_none());
-        Source::open(&self.source, wanted)
+        Source::open(&self.source, &self.recipe.dockerfile, wanted)
+    }
+
+    /// Whether the Dockerfile says something else by now than what the recipe was read off.
+    pub fn is_outdated(&self) -> bool {
+        let (file, before) = &self.dockerfile;
+        let text = std::fs::read_to_string(file).ok();
+        text.as_deref().map(Dockerfile::parse) != *before
+    }
+
+    /// The Dockerfile and its ignore file where they lie outside the source: the watch of the source does not see them.
+    pub fn outside(&self) -> Vec<PathBuf> {
+        let (dockerfile, _) = &self.dockerfile;
+        let folder = dockerfile.parent().and_then(|folder| folder.canonicalize().ok());
+        let (Some(folder), Some(name)) = (folder, dockerfile.file_name()) else {
+            return Vec::new();
+        };
+        let inside = self
+            .source
+            .canonicalize()
+            .is_ok_and(|root| folder.starts_with(root));
+        if inside || !dockerfile.is_file() {
+            return Vec::new();
+        }
+        let dockerfile = folder.join(name);
+        vec![beside(&dockerfile), dockerfile]
     }
 
     /// What the process has to do after these changes: `fresh` says that all of them are files that were not there.

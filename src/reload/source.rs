@@ -12,15 +12,20 @@ use sha2::{Digest, Sha256};
 
 use super::ReloadError;
 use super::ignores::Ignores;
+use super::infer::Kind;
 use super::rules::Rules;
 use crate::agent::digest;
 use crate::agent::protocol::Node;
+use crate::image::{DockerIgnore, beside, ignore_of};
 
 /// The files of a source, by path below it, and the rules of what is not one.
 #[derive(Debug)]
 pub struct Source {
     root: PathBuf,
+    dockerfile: PathBuf,
     ignores: Ignores,
+    /// What rules name.
+    named: Vec<String>,
     files: BTreeSet<Box<str>>,
     folders: BTreeSet<Box<str>>,
 }
@@ -35,34 +40,34 @@ pub struct Found {
 }
 
 impl Source {
-    /// Lists the source at `root`. `wanted` are rules that name what git may ignore and is wanted all the same.
+    /// Lists the source at `root`, whose image `dockerfile` (a path from there) builds. `wanted` are rules that name what git
+    /// may ignore and is wanted all the same.
     ///
     /// # Errors
     /// The folder is not there or cannot be read.
-    pub fn open(root: &Path, wanted: Option<&Rules>) -> Result<Self, ReloadError> {
+    pub fn open(root: &Path, dockerfile: &str, wanted: Option<&Rules>) -> Result<Self, ReloadError> {
         let root = root.canonicalize().map_err(ReloadError::io("read", root))?;
-        let mut ignores = Ignores::new(&root, &text(&root.join(".dockerignore")));
+        let path = root.join(dockerfile);
+        let mut ignores = Ignores::new(&root, left_out(&root, &path));
         for folder in above(&root) {
             ignores.add_gitignore(folder, &text(&folder.join(".gitignore")));
         }
-        for rule in wanted
-            .into_iter()
-            .flat_map(Rules::iter)
-            .filter(|rule| !rule.from.is_empty())
-        {
-            let path = root.join(&rule.from);
-            if ignores.is_ignored(&path, true) || ignores.is_ignored(&path, false) {
-                ignores.want(Path::new(&rule.from));
-            }
-        }
+        ignores.watch(Path::new(dockerfile));
+        ignores.watch(&beside(Path::new(dockerfile)));
+        ignores.watch(Path::new(".dockerignore"));
+        let rules = wanted.into_iter().flat_map(Rules::iter);
+        let named = rules.map(|rule| rule.from.clone());
         let mut source = Self {
             root,
+            dockerfile: path,
             ignores,
+            named: named.filter(|from| !from.is_empty()).collect(),
             files: BTreeSet::new(),
             folders: BTreeSet::new(),
         };
         let root = source.root.clone();
         fs::read_dir(&root).map_err(ReloadError::io("read", &root))?;
+        source.want();
         source.scan("");
         Ok(source)
     }
@@ -107,6 +112,33 @@ impl Source {
         self.folders.contains(path)
     }
 
+    /// Whether a file says what is part of the source.
+    pub fn is_rule(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let beside = || beside(&self.dockerfile);
+        name == ".gitignore" || path == ".dockerignore" || self.root.join(path) == beside()
+    }
+
+    /// Reads such files again; those below the source are read with the next scan.
+    pub fn reread(&mut self) {
+        self.ignores.set_docker(left_out(&self.root, &self.dockerfile));
+        for folder in above(&self.root) {
+            self.ignores
+                .add_gitignore(folder, &text(&folder.join(".gitignore")));
+        }
+        self.want();
+    }
+
+    /// What a rule names is looked at, whoever ignores it.
+    fn want(&mut self) {
+        for from in &self.named {
+            let path = self.root.join(from);
+            if self.ignores.is_ignored(&path, true) || self.ignores.is_ignored(&path, false) {
+                self.ignores.want(Path::new(from));
+            }
+        }
+    }
+
     /// Notes a file; whether it is new.
     pub fn add(&mut self, path: &str) -> bool {
         self.files.insert(path.into())
@@ -142,8 +174,12 @@ impl Source {
                 found.folders.push(folder.clone());
             }
             let entries: Vec<_> = entries.filter_map(Result::ok).collect();
-            if !folder.is_empty() && entries.iter().any(|entry| entry.file_name() == ".gitignore") {
-                self.ignores.add_gitignore(&path, &text(&path.join(".gitignore")));
+            if !folder.is_empty() {
+                if entries.iter().any(|entry| entry.file_name() == ".gitignore") {
+                    self.ignores.add_gitignore(&path, &text(&path.join(".gitignore")));
+                } else {
+                    self.ignores.drop_gitignore(&path);
+                }
             }
             for entry in entries {
                 let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
@@ -170,7 +206,8 @@ impl Source {
     /// What the containers should have: target path → path below the source.
     pub fn mapped(&self, rules: &Rules) -> BTreeMap<String, String> {
         let target = |path: &str| Some((rules.target(path)?.1, path.to_owned()));
-        self.files().filter_map(target).collect()
+        let part = |path: &&str| !self.ignores.is_aside(&self.root.join(path));
+        self.files().filter(part).filter_map(target).collect()
     }
 }
 
@@ -186,6 +223,30 @@ fn above(root: &Path) -> Vec<&Path> {
     }
     // Outside a repository only the source's own file counts.
     vec![root]
+}
+
+/// A file that makes no sense fails the build, which says why: here it leaves nothing out.
+fn left_out(root: &Path, dockerfile: &Path) -> DockerIgnore {
+    ignore_of(root, dockerfile).unwrap_or_default()
+}
+
+/// What is at paths below a folder, for rules and proposals.
+pub fn look(folder: &Path) -> impl Fn(&str) -> Option<Kind> + '_ {
+    move |path| {
+        let path = folder.join(path);
+        let found = match fs::symlink_metadata(&path).ok()? {
+            // The source itself may be one: what is in it counts.
+            found if found.is_symlink() && path == folder.join("") => fs::metadata(&path).ok()?,
+            found => found,
+        };
+        Some(if found.is_symlink() {
+            Kind::Link
+        } else if found.is_dir() {
+            Kind::Folder
+        } else {
+            Kind::File
+        })
+    }
 }
 
 fn text(path: &Path) -> String {
@@ -318,8 +379,13 @@ mod tests {
             to: to.into(),
             ignore: vec![],
         };
-        let rules = Rules::new("x", &[rule("app", "/app"), rule("bin/server", "/server")]).unwrap();
-        let mut source = Source::open(&root.join("svc"), Some(&rules)).unwrap();
+        let rules = Rules::new(
+            "x",
+            &[rule("app", "/app"), rule("bin/server", "/server")],
+            &look(&root.join("svc")),
+        )
+        .unwrap();
+        let mut source = Source::open(&root.join("svc"), "Dockerfile", Some(&rules)).unwrap();
         let files: Vec<&str> = source.files().collect();
         assert_eq!(
             files,
@@ -329,6 +395,65 @@ mod tests {
         assert_eq!(source.remove("app/deep"), ["app/deep/x.py"]);
         assert!(!source.is_folder("app/deep") && source.is_folder("app"));
         assert_eq!(source.scan("app").files, ["app/deep/x.py"]);
+    }
+
+    #[test]
+    fn the_dockerfile_is_seen_and_no_part_of_the_source() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, content) in [
+            ("Dockerfile", "FROM x"),
+            ("Dockerfile.dockerignore", "Dockerfile*\ndocs\n"),
+            (".dockerignore", "main.py\n"),
+            ("main.py", ""),
+            ("docs/a", ""),
+        ] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        std::os::unix::fs::symlink("docs", folder.path().join("link")).unwrap();
+        let look = look(folder.path());
+        assert_eq!(
+            ["", "docs", "main.py", "link", "none"].map(&look),
+            [
+                Some(Kind::Folder),
+                Some(Kind::Folder),
+                Some(Kind::File),
+                Some(Kind::Link),
+                None
+            ]
+        );
+        let rule = SyncRule {
+            from: ".".into(),
+            to: "/app".into(),
+            ignore: vec![],
+        };
+        let rules = Rules::new("x", &[rule], &look).unwrap();
+        let mut source = Source::open(folder.path(), "Dockerfile", Some(&rules)).unwrap();
+        let files: Vec<&str> = source.files().collect();
+        assert_eq!(
+            files,
+            [
+                ".dockerignore",
+                "Dockerfile",
+                "Dockerfile.dockerignore",
+                "link",
+                "main.py"
+            ]
+        );
+        let mapped = source.mapped(&rules);
+        assert_eq!(
+            mapped.keys().collect::<Vec<_>>(),
+            ["/app/.dockerignore", "/app/link", "/app/main.py"]
+        );
+        assert!(source.is_rule("Dockerfile.dockerignore") && source.is_rule("a/.gitignore"));
+        assert!(!source.is_rule("Dockerfile"));
+        fs::remove_file(folder.path().join("Dockerfile.dockerignore")).unwrap();
+        source.reread();
+        source.remove("");
+        source.scan("");
+        let files: Vec<&str> = source.files().collect();
+        assert_eq!(files, [".dockerignore", "Dockerfile", "docs/a", "link"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What containers should have, and what they lack.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::Path;
 
 use super::ReloadError;
@@ -19,6 +20,8 @@ pub struct Tree {
     pub files: BTreeMap<String, (String, Node)>,
     /// Target paths that were there and are to be gone.
     pub gone: BTreeSet<String>,
+    /// Target paths that rules name: what a container has there, or above, in place of it stays.
+    pub named: BTreeSet<String>,
 }
 
 /// What a replica lacks.
@@ -63,12 +66,10 @@ impl Tree {
                 node => drop(files.insert(target, (path, node))),
             }
         }
-        let gone = gone
-            .iter()
-            .filter(|target| !files.contains_key(*target))
-            .cloned()
-            .collect();
-        Ok(Self { files, gone })
+        let there = |target: &&String| files.contains_key(*target) || has_below(&files, target);
+        let gone = gone.iter().filter(|target| !there(target)).cloned().collect();
+        let named = rules.iter().filter_map(|rule| rule.target(&rule.from)).collect();
+        Ok(Self { files, gone, named })
     }
 
     /// What is missing or different in `there`, and what should be gone. Modes are the image's business: COPY may set them.
@@ -85,17 +86,27 @@ impl Tree {
         let writes = writes
             .map(|(target, (path, _))| (target.clone(), path.clone()))
             .collect();
-        let below = |target: &str| {
-            let prefix = format!("{target}/");
-            there
-                .range(prefix.as_str()..)
-                .next()
-                .is_some_and(|(path, _)| path.starts_with(&prefix))
-        };
-        let still = |target: &&String| there.contains_key(target.as_str()) || below(target);
+        let still = |target: &&String| there.contains_key(target.as_str()) || has_below(&there, target);
+        let mut deletes: BTreeSet<String> = self.gone.iter().filter(still).cloned().collect();
+        // A folder became a file since the image, or a file a folder.
+        for target in self.files.keys().filter(|target| !self.named.contains(*target)) {
+            if has_below(&there, target) {
+                deletes.insert(target.clone());
+            }
+            let mut above = target.as_str();
+            while let Some((folder, _)) = above.rsplit_once('/')
+                && !self.named.contains(folder)
+            {
+                // Behind a link there may be the folder.
+                if matches!(there.get(folder), Some(Node::File { .. })) {
+                    deletes.insert(folder.to_owned());
+                }
+                above = folder;
+            }
+        }
         Lack {
             writes,
-            deletes: self.gone.iter().filter(still).cloned().collect(),
+            deletes: deletes.into_iter().collect(),
             nodes: BTreeMap::new(),
         }
     }
@@ -119,6 +130,13 @@ impl Tree {
                 .map(|entry| (entry.path.as_str(), &entry.node)),
         )
     }
+}
+
+fn has_below<K: std::borrow::Borrow<str> + Ord, V>(all: &BTreeMap<K, V>, target: &str) -> bool {
+    let prefix = format!("{target}/");
+    let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+    let next = all.range::<str, _>(from).next();
+    next.is_some_and(|(path, _)| path.borrow().starts_with(&prefix))
 }
 
 fn same(a: &Node, b: &Node) -> bool {
@@ -199,6 +217,7 @@ mod tests {
                 ("/a/z".to_owned(), ("z".to_owned(), file("3", 0o644))),
             ]),
             gone: ["/a/old".to_owned(), "/a/folder".to_owned(), "/a/never".to_owned()].into(),
+            named: ["/a".to_owned()].into(),
         };
         let entry = |path: &str, node: Node| Entry {
             path: path.into(),
@@ -223,5 +242,47 @@ mod tests {
         ];
         assert!(tree.lack(&whole).is_empty());
         assert_eq!(tree.digest_of(&whole), tree.digest());
+    }
+
+    #[test]
+    fn files_and_folders_take_each_others_place() {
+        let files = ["/a/was-folder", "/a/was-file/x", "/named"];
+        let tree = Tree {
+            files: files
+                .map(|path| (path.to_owned(), ("x".to_owned(), file("1", 0o644))))
+                .into(),
+            named: ["/a".to_owned(), "/named".to_owned()].into(),
+            ..Tree::default()
+        };
+        let there = ["/a/was-folder/y", "/a/was-file", "/named/other"].map(|path| Entry {
+            path: path.into(),
+            node: file("2", 0o644),
+        });
+        let lack = tree.lack(&there);
+        assert_eq!(lack.deletes, ["/a/was-file", "/a/was-folder"]);
+        assert_eq!(lack.writes.len(), 3);
+    }
+
+    #[test]
+    fn a_folder_that_came_again_is_not_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("parts")).unwrap();
+        std::fs::write(folder.path().join("parts/a"), "1").unwrap();
+        let source = Source::open(folder.path(), "Dockerfile", None).unwrap();
+        let rule = crate::profile::workspace::SyncRule {
+            from: ".".to_owned(),
+            to: "/app".to_owned(),
+            ignore: Vec::new(),
+        };
+        let rules = Rules::new("x", &[rule], &|_: &str| None).unwrap();
+        let gone = ["/app/parts", "/app/parts/old", "/app/other"]
+            .map(str::to_owned)
+            .into();
+        let tree = Tree::read(&source, &rules, &gone, &mut Contents::default()).unwrap();
+        assert_eq!(
+            tree.gone,
+            ["/app/other".to_owned(), "/app/parts/old".to_owned()].into()
+        );
+        assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["/app/parts/a"]);
     }
 }

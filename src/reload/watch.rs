@@ -3,6 +3,7 @@
 //! Events only say where to look. What is there is looked at when a change is taken, so that editors' ways of saving,
 //! renames, folders that go and come again, and events that were lost all end the same.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -162,17 +163,24 @@ impl Handler {
             EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => Touch::Begun,
             EventKind::Access(_) | EventKind::Other => return,
         };
+        // The folder of that name may be another one now, whose watch is to begin anew.
+        let anew = matches!(
+            event.kind,
+            EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Create(CreateKind::Folder)
+        );
         for path in &event.paths {
             if self.files.contains(path) && touch == Touch::Whole {
                 self.say(Seen::File(path.clone()));
             }
             for (number, source) in self.sources.iter().enumerate() {
-                self.look(number, source, path, touch);
+                self.look(number, source, path, touch, anew);
             }
         }
     }
 
-    fn look(&self, number: usize, shared: &Shared, path: &Path, touch: Touch) {
+    fn look(&self, number: usize, shared: &Shared, path: &Path, touch: Touch, anew: bool) {
         let mut source = lock(shared);
         let Some(below) = source.relative(path).map(str::to_owned) else {
             return;
@@ -181,11 +189,16 @@ impl Handler {
         match metadata {
             Some(found) if found.is_dir() => {
                 // Metadata of a folder that is known says nothing about its files.
-                if touch == Touch::Whole && !source.is_folder(&below) && !source.is_ignored(path, true) {
-                    let gone = source.remove(&below);
-                    let mut swept = self.adopt(&mut source, &below);
-                    swept.extend(gone);
-                    self.say(Seen::Swept(number, swept));
+                let new = anew || (touch == Touch::Whole && !source.is_folder(&below));
+                if new && !source.is_ignored(path, true) {
+                    self.forget(&source, &below);
+                    let mut swept = source.remove(&below);
+                    swept.extend(self.adopt(&mut source, &below));
+                    swept.sort_unstable();
+                    swept.dedup();
+                    if !swept.is_empty() {
+                        self.say(Seen::Swept(number, swept));
+                    }
                 }
             }
             Some(found) => {
@@ -204,7 +217,10 @@ impl Handler {
                     self.say(Seen::Swept(number, gone));
                 }
                 let touch = if found.is_symlink() { Touch::Whole } else { touch };
-                self.say(Seen::Touched(number, below, touch));
+                self.say(Seen::Touched(number, below.clone(), touch));
+                if touch == Touch::Whole && source.is_rule(&below) {
+                    self.reread(number, &mut source);
+                }
             }
             None => {
                 self.forget(&source, &below);
@@ -213,6 +229,9 @@ impl Handler {
                     [] => {}
                     [one] => self.say(Seen::Touched(number, one.clone(), Touch::Whole)),
                     _ => self.say(Seen::Swept(number, gone)),
+                }
+                if source.is_rule(&below) {
+                    self.reread(number, &mut source);
                 }
             }
         }
@@ -255,7 +274,7 @@ impl Handler {
         let prefix = format!("{below}/");
         for folder in source
             .folders()
-            .filter(|folder| *folder == below || folder.starts_with(&prefix))
+            .filter(|folder| below.is_empty() || *folder == below || folder.starts_with(&prefix))
         {
             if let Some(watcher) = watcher.as_mut() {
                 // The system ended the watch of a removed folder by itself.
@@ -279,6 +298,23 @@ impl Handler {
         }
     }
 
+    /// What is part of the source has changed: what was left out till now is news. What is left out from now on is not gone.
+    fn reread(&self, number: usize, source: &mut Source) {
+        source.reread();
+        let before: BTreeSet<String> = source.remove("").into_iter().collect();
+        let found: BTreeSet<String> = self.adopt(source, "").into_iter().collect();
+        // What went in the same breath is not known any more when its event comes.
+        let went = |file: &&String| {
+            let path = source.root().join(file);
+            fs::symlink_metadata(&path).is_err() && !source.is_ignored(&path, false)
+        };
+        let gone = before.difference(&found).filter(went);
+        let news: Vec<String> = found.difference(&before).chain(gone).cloned().collect();
+        if !news.is_empty() {
+            self.say(Seen::Swept(number, news));
+        }
+    }
+
     /// Events were lost: everything that is or was there may have changed.
     fn rescan(&self) {
         for (number, shared) in self.sources.iter().enumerate() {
@@ -295,7 +331,6 @@ impl Handler {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -313,7 +348,9 @@ mod tests {
             for path in before {
                 write(folder.path(), path);
             }
-            let source = Arc::new(Mutex::new(Source::open(folder.path(), None).unwrap()));
+            let source = Arc::new(Mutex::new(
+                Source::open(folder.path(), "Dockerfile", None).unwrap(),
+            ));
             let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();
             Self {
                 folder,
@@ -336,9 +373,7 @@ mod tests {
                     }
                     Ok(Seen::Swept(_, paths)) => {
                         for path in paths {
-                            {
-                                let _new = missing.remove(&path) || others.insert(path);
-                            };
+                            let _new = missing.remove(&path) || others.insert(path);
                         }
                     }
                     Ok(other) => panic!("{other:?}"),
@@ -393,7 +428,9 @@ mod tests {
     fn what_comes_before_the_watch_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a.py");
-        let source = Arc::new(Mutex::new(Source::open(folder.path(), None).unwrap()));
+        let source = Arc::new(Mutex::new(
+            Source::open(folder.path(), "Dockerfile", None).unwrap(),
+        ));
         write(folder.path(), "b/c/new.py");
         let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();
         let mut tried = Tried {
@@ -405,6 +442,51 @@ mod tests {
         tried.sees(&["b/c/new.py"]);
         write(tried.folder.path(), "b/c/other.py");
         tried.sees(&["b/c/other.py"]);
+    }
+
+    #[test]
+    fn what_is_ignored_can_change() {
+        let mut tried = Tried::new(&["a.py", "b/c.py"]);
+        let root = tried.folder.path().to_owned();
+        fs::write(root.join(".dockerignore"), "b\n").unwrap();
+        tried.sees(&[".dockerignore"]);
+        let end = Instant::now() + Duration::from_mins(1);
+        while lock(&tried.source).files().any(|file| file == "b/c.py") {
+            assert!(Instant::now() < end, "never left out");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fs::remove_file(root.join(".dockerignore")).unwrap();
+        tried.sees(&[".dockerignore", "b/c.py"]);
+        write(&root, "b/c.py");
+        tried.sees(&["b/c.py"]);
+        for number in 0..20 {
+            write(&root, "b/c.py");
+            tried.sees(&["b/c.py"]);
+            std::thread::sleep(Duration::from_millis(50));
+            while tried.receiver.try_recv().is_ok() {}
+            // A branch switch: one that goes is not forgotten over the other.
+            fs::write(root.join(".gitignore"), number.to_string()).unwrap();
+            fs::remove_file(root.join("b/c.py")).unwrap();
+            tried.sees(&["b/c.py"]);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_watched() {
+        let mut tried = Tried::new(&["b/c/d.py"]);
+        let root = tried.folder.path().to_owned();
+        for number in 0..20 {
+            // At once: the watch looks when the new folder is there already.
+            fs::remove_dir_all(root.join("b")).unwrap();
+            write(&root, "b/c/d.py");
+            tried.sees(&["b/c/d.py"]);
+            std::thread::sleep(Duration::from_millis(50));
+            while tried.receiver.try_recv().is_ok() {}
+            write(&root, "b/c/d.py");
+            let name = format!("b/c/{number}");
+            write(&root, &name);
+            tried.sees(&["b/c/d.py", &name]);
+        }
     }
 
     #[test]

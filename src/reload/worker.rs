@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::apply::{Applied, apply};
-use super::batch::{Batch, Touch};
+use super::batch::Batch;
 use super::decide::{Decision, Way, decide};
 use super::images::{Delivered, Images};
 use super::ledger::{Ledger, Stages, millis};
@@ -61,10 +61,10 @@ impl Worker<'_> {
                 order = orders.recv() => {
                     let Some(order) = order else { return false };
                     let now = self.clock.elapsed();
-                    take(&mut batch, &mut machine, order, now);
+                    order.take(&mut batch, &mut machine, now);
                     // A burst is taken in at once: a timer for each of ten thousand events would cost more than they do.
                     while let Ok(order) = orders.try_recv() {
-                        take(&mut batch, &mut machine, order, now);
+                        order.take(&mut batch, &mut machine, now);
                     }
                     if machine.owes() {
                         self.told_behind(&machine);
@@ -136,7 +136,8 @@ impl Worker<'_> {
             return Outcome::Ended(Ended::Nothing);
         };
         // After an image that failed the replicas are as the one before made them: only another image is sure to mend that.
-        if self.origin.hold(false) {
+        let held = self.origin.hold(false);
+        if held {
             way = way.max(Way::Swap);
         }
         // With the time that it waited for its turn.
@@ -150,7 +151,16 @@ impl Worker<'_> {
             .map(|(path, rule)| format!("{path}: {rule}"));
         match way {
             Way::Sync => self.sync(work, &decision, because, decided, &mut stages).await,
-            Way::Swap | Way::Build => self.image(work, way, because, decided, &mut stages).await,
+            Way::Swap | Way::Build => {
+                // What the service has nothing to do with has no place in its image either.
+                self.images.note(&decision.concerned());
+                let outcome = self.image(work, way, because, decided, &mut stages).await;
+                let mended = matches!(outcome, Outcome::Ended(Ended::Served) | Outcome::Replan);
+                if held && !mended {
+                    self.origin.hold(true);
+                }
+                outcome
+            }
         }
     }
 
@@ -315,7 +325,6 @@ impl Worker<'_> {
         decided: Instant,
         stages: &mut Stages,
     ) -> Outcome {
-        self.images.note(&work.paths);
         // What replicas are given from now on is compared with what the new image makes them of.
         self.origin.doubt_paths(&work.paths);
         self.detected(&work, way, because.as_ref());
@@ -346,6 +355,10 @@ impl Worker<'_> {
             Ok(Delivered::Served(replicas)) => {
                 step.done(format!("{replicas} pods"));
                 self.served(&work, way, work.paths.len(), replicas, *stages);
+                // Which way a file goes is read off the Dockerfile: with another one it is to be read anew.
+                if way == Way::Build && self.origin.service.is_outdated() {
+                    return Outcome::Replan;
+                }
                 Outcome::Ended(Ended::Served)
             }
             Ok(Delivered::Replan) => {
@@ -363,27 +376,6 @@ impl Worker<'_> {
                 step.finish(crate::report::Outcome::Failed, error.to_string());
                 self.failed(&work, way, error.as_ref());
                 Outcome::Ended(Ended::Failed)
-            }
-        }
-    }
-}
-
-fn take(batch: &mut Batch, machine: &mut Machine, order: Order, now: Duration) {
-    match order {
-        Order::Touched(path, how) => batch.touch(&path, how, now),
-        Order::Swept(paths) => paths.iter().for_each(|path| batch.touch(path, Touch::Whole, now)),
-        Order::Behind { tried } => {
-            let work = Work {
-                paths: BTreeSet::new(),
-                least: Some(Way::Build),
-                begun: now,
-                touched: now,
-                detected: now,
-            };
-            if tried {
-                machine.failed(work);
-            } else {
-                machine.changed(work);
             }
         }
     }

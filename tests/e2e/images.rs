@@ -266,6 +266,7 @@ fn an_appended_layer_is_served_in_the_running_pod() {
         let overlay = |path: &str, what| Overlay {
             path: path.to_owned(),
             what,
+            owner: (0, 0),
         };
         let mut overlays = Overlays::default();
         overlays.add([

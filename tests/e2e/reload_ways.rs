@@ -42,6 +42,16 @@ fn what_cannot_be_synced_is_swapped_or_built() {
         session.told(since, "served", "\"way\":\"build\"")
     });
     session.hears(PYTHON, "built");
+    // The build leaves its Dockerfile out, and is made by it all the same; what goes which way is read off it anew.
+    let since = session.count();
+    appended(&session, "services/agent-engine/Dockerfile", "LABEL edited=1\n");
+    session.sees("a build by another Dockerfile", |session| {
+        session.told(since, "served", "\"way\":\"build\"")
+    });
+    session.sees("a session planned anew", |session| {
+        session.told(since, "attached", PYTHON) && session.told(since, "attached", GO)
+    });
+    session.settles();
     // Beside the image there is a binary from this machine: neither may be of the source before.
     let since = session.count();
     let main = fs::read_to_string(session.path(MAIN)).expect("main.go");

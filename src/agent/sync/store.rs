@@ -46,7 +46,9 @@ impl Error {
         match self {
             Self::Content { .. } => Cause::BadContent,
             Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Cause::NotWritable,
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::DirectoryNotEmpty => Cause::NotWritable,
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::NoSpace,
                 _ => Cause::Other,
             },
@@ -156,6 +158,9 @@ impl Store {
     /// Puts a change in place and says what is there afterwards, read back from the file system. Everything that can be
     /// refused is done beside the targets first: a change that fails there changed nothing.
     pub fn commit(&mut self, change: &Change) -> Result<Vec<Entry>, Error> {
+        for path in change.writes.keys() {
+            spares_folder(path, &change.deletes)?;
+        }
         let mut prepared = Vec::with_capacity(change.writes.len());
         let going: HashSet<&Path> = change.deletes.iter().map(Path::new).collect();
         for (number, (path, node)) in change.writes.iter().enumerate() {
@@ -316,6 +321,25 @@ impl Store {
             let _ = fs::remove_file(self.content(sha256));
         }
     }
+}
+
+/// A file takes the place of a folder only when the change says that what is in it goes: a rule that names a wrong target
+/// must not empty a folder of the container.
+fn spares_folder(path: &str, deletes: &[String]) -> Result<(), Error> {
+    let goes = |below: &Path| deletes.iter().any(|gone| below.starts_with(gone));
+    let target = Path::new(path);
+    if !fs::symlink_metadata(target).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    let check = &mut |below: &Path| {
+        if goes(below) {
+            Ok(())
+        } else {
+            let problem = "a file is to be where a folder with other files is";
+            Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, problem))
+        }
+    };
+    files::walk(target, check).map_err(Error::io(path))
 }
 
 fn look(path: &str) -> Result<Node, Error> {
