@@ -59,37 +59,37 @@ pub async fn verify(
         within,
     };
     step.progress("objects and workloads");
-    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, platform.stack().workspace);
-    let snapshot = k8s::observe(cluster, &selector).await?;
-    let ids = objects.iter().map(Object::id);
-    let checks = there(ids, |id| snapshot.get(&id.into()));
+    let begun = Instant::now();
+    let mut checks = settled(&asked, objects).await?;
+    // What is not ready by now will not answer either; one try tells why.
+    let asked = Asked {
+        within: within.saturating_sub(begun.elapsed()).max(ANSWER),
+        ..asked
+    };
     step.progress("the ingress and every service's dependencies");
-    let (ingress, dependencies, again) = tokio::join!(
+    let (ingress, dependencies) = tokio::join!(
         through_ingress(platform, &asked, &outside),
-        dependencies(&asked, &client),
-        settled(&asked, objects, &selector, checks)
+        dependencies(&asked, &client)
     );
-    let mut checks = again?;
     checks.extend(ingress);
     checks.extend(dependencies);
     Ok(VerifyReport::told(checks, step))
 }
 
-/// A workload that is on its way is looked at until it is ready or for as long as the ingress is asked.
-async fn settled(
-    asked: &Asked<'_>,
-    objects: &[Object],
-    selector: &str,
-    mut checks: Vec<CheckResult>,
-) -> Result<Vec<CheckResult>, Failure> {
+/// Every object and workload. A workload that is on its way, after a start of its node for instance, is looked at again until
+/// it is ready, or for as long as the ingress is asked.
+async fn settled(asked: &Asked<'_>, objects: &[Object]) -> Result<Vec<CheckResult>, Failure> {
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, asked.stack.workspace);
     let end = Instant::now() + asked.within;
-    let waits = |checks: &[CheckResult]| checks.iter().any(|check| check.group == "workload" && !check.ok);
-    while waits(&checks) && Instant::now() < end {
+    loop {
+        let snapshot = k8s::observe(asked.cluster, &selector).await?;
+        let checks = there(objects.iter().map(Object::id), |id| snapshot.get(&id.into()));
+        let waits = checks.iter().any(|check| check.group == "workload" && !check.ok);
+        if !waits || Instant::now() >= end {
+            return Ok(checks);
+        }
         sleep(AGAIN).await;
-        let snapshot = k8s::observe(asked.cluster, selector).await?;
-        checks = there(objects.iter().map(Object::id), |id| snapshot.get(&id.into()));
     }
-    Ok(checks)
 }
 
 /// As [`verify`], for what the stack is to be on this machine, whoever deployed it. In a cluster that has none of the

@@ -57,6 +57,15 @@ pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) ->
     }
 }
 
+/// As [`budget`], without the profile's own bounds: what replicas that somebody asks for beside the profile's may take as well.
+pub fn room(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
+    let mut unbound = profile.clone();
+    if host.is_some() {
+        (unbound.budget.cpu, unbound.budget.memory) = (None, None);
+    }
+    budget(&unbound, selection, host)
+}
+
 /// One line of the capacity table.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]

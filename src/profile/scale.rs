@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::capacity::{KUBERNETES, ROLLING, budget};
+use super::capacity::{KUBERNETES, ROLLING, budget, room};
 use super::profile::{Override, Profile, Sizing};
 use super::selection::Selection;
-use super::size::{Shares, Wish, heap_mib, replaced, requests, shares, system_memory_limit, wish};
+use super::size::{
+    Shares, Wish, heap_mib, replaced, requests, shares, shares_with, system_memory_limit, wish,
+};
 use super::stack::{Figure, Mesh, SizedService, Stack, WorkloadSize};
 use crate::catalog::infrastructure::Workload;
 use crate::catalog::service::{Amount, Resources};
@@ -15,6 +17,7 @@ use crate::catalog::{Bytes, MeshEntry, MeshPart, MilliCpu};
 pub struct Scale<'a> {
     sizing: Sizing,
     budget: Amount,
+    room: Amount,
     overrides: &'a BTreeMap<String, Override>,
     untouched: Override,
 }
@@ -27,10 +30,10 @@ impl<'a> Scale<'a> {
         host: Option<Amount>,
         overrides: &'a BTreeMap<String, Override>,
     ) -> Self {
-        let budget = budget(profile, selection, host);
         Self {
             sizing: profile.sizing,
-            budget,
+            budget: budget(profile, selection, host),
+            room: room(profile, selection, host),
             overrides,
             untouched: Override::default(),
         }
@@ -41,7 +44,10 @@ impl<'a> Scale<'a> {
         for service in &mut stack.services {
             service.replicas = self.replicas(&service.service.name, service.service.replicas);
         }
-        let shares = shares(&self.wishes(stack, mesh), self.budget);
+        let own = self.wishes(stack, mesh, |_, own| own);
+        let asked = self.wishes(stack, mesh, |name, own| self.asked(name).unwrap_or(own));
+        let shares = shares_with(shares(&own, self.budget), &asked, self.room)
+            .unwrap_or_else(|| shares(&asked, self.budget));
         let mut figures = Figures {
             list: Vec::new(),
             rule: self.rule(shares),
@@ -91,19 +97,34 @@ impl<'a> Scale<'a> {
     }
 
     fn replicas(&self, name: &str, production: u32) -> u32 {
-        let sized = match self.sizing {
-            Sizing::Production => production,
-            Sizing::Fitted => production.min(1),
-        };
-        self.overridden(name).replicas.unwrap_or(sized)
+        self.asked(name).unwrap_or_else(|| self.sized(production))
     }
 
-    fn wishes(&self, stack: &Stack, mesh: Option<&MeshEntry>) -> Vec<Wish> {
+    /// Replicas that somebody has asked for.
+    fn asked(&self, name: &str) -> Option<u32> {
+        self.overridden(name).replicas
+    }
+
+    /// Replicas by the rules alone.
+    fn sized(&self, production: u32) -> u32 {
+        match self.sizing {
+            Sizing::Production => production,
+            Sizing::Fitted => production.min(1),
+        }
+    }
+
+    /// What everything wishes for, with so many replicas of each: by name, and what the rules alone give it.
+    fn wishes(
+        &self,
+        stack: &Stack,
+        mesh: Option<&MeshEntry>,
+        replicas: impl Fn(&str, u32) -> u32,
+    ) -> Vec<Wish> {
         let mut wishes = Vec::new();
         let (mut pods, mut largest) = (0, None::<Wish>);
         for system in stack.infrastructure.iter().map(|system| &system.infrastructure) {
             for workload in &system.workloads {
-                let replicas = self.replicas(&workload.name, workload.replicas);
+                let replicas = replicas(&workload.name, self.sized(workload.replicas));
                 let change = self.overridden(&workload.name).resources;
                 wishes.push(wish(workload.floor, workload.resources, change, replicas));
                 pods += if system.mesh { replicas } else { 0 };
@@ -111,15 +132,11 @@ impl<'a> Scale<'a> {
         }
         for sized in &stack.services {
             let change = self.overridden(&sized.service.name).resources;
-            let one = wish(
-                sized.service.floor,
-                sized.service.resources,
-                change,
-                sized.replicas,
-            );
+            let replicas = replicas(&sized.service.name, self.sized(sized.service.replicas));
+            let one = wish(sized.service.floor, sized.service.resources, change, replicas);
             largest = Some(largest.map_or(one, |so_far| so_far.larger(one)));
             wishes.push(one);
-            pods += sized.replicas;
+            pods += replicas;
         }
         // As in `rolling`: room for the pods that a rolling update adds, with their sidecars.
         if let Some(largest) = largest {

@@ -10,6 +10,8 @@
 //! 4. A heap is a share of the memory limit, with a floor of its own.
 //! 5. One replica, and room for two pods more of the largest service ([`super::capacity::ROLLING`]): a rolling update starts the
 //!    new pod before the old one goes.
+//!    Replicas that somebody asks for beside the profile's come on top of its budget while the host has room, so that they leave
+//!    everything else as it is; where it has not, everything shrinks.
 //! 6. Volumes at their floor: a claim's size can't be lowered later.
 
 use super::profile::ResourceOverride;
@@ -65,6 +67,19 @@ pub fn shares(wishes: &[Wish], budget: Amount) -> Shares {
         cpu: share(wishes, budget.cpu.0, cpu),
         memory: share(wishes, budget.memory.0 / MIB, memory),
     }
+}
+
+/// These shares, where the wishes fit into the room with them.
+pub fn shares_with(shares: Shares, wishes: &[Wish], room: Amount) -> Option<Shares> {
+    let sum = |of: &dyn Fn(Amount) -> u64, share: u64| {
+        let one = |wish: &Wish| {
+            u128::from(between(of(wish.floor), of(wish.production), share)) * u128::from(wish.times)
+        };
+        wishes.iter().map(one).sum::<u128>()
+    };
+    let cpu = sum(&|amount| amount.cpu.0, shares.cpu) <= u128::from(room.cpu.0);
+    let memory = sum(&|amount| amount.memory.0 / MIB, shares.memory) <= u128::from(room.memory.0 / MIB);
+    (cpu && memory).then_some(shares)
 }
 
 fn share(wishes: &[Wish], budget: u64, of: impl Fn(Amount) -> u64) -> u64 {

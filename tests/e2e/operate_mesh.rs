@@ -59,15 +59,19 @@ fn a_closed_door_is_seen_from_inside() {
             .await
             .expect("apply");
     });
-    let closed = eventually("the door is closed", || {
-        let output = platform.run(&[
+    let try_it = || {
+        let args = [
             "check",
             "connectivity",
             "agent-engine",
             "model-adapter",
             "-o",
             "json",
-        ]);
+        ];
+        platform.run(&args)
+    };
+    let closed = eventually("the door is closed", || {
+        let output = try_it();
         (output.status.code() == Some(9)).then(|| text(&output.stdout))
     });
     block_on(async {
@@ -77,6 +81,9 @@ fn a_closed_door_is_seen_from_inside() {
             .expect("delete");
     });
     assert!(closed.contains("403"), "{closed}");
+    eventually("the door is open again", || {
+        try_it().status.success().then_some(())
+    });
 }
 
 #[test]
