@@ -5,6 +5,7 @@
 //! [`View::open`] with [`View::wait_ready`], [`delete_all`].
 
 mod apply;
+mod beside;
 mod client;
 mod delete;
 mod diagnose;
@@ -34,6 +35,7 @@ mod tunnel;
 mod view;
 
 pub use apply::{Applied, ApplyOptions, Change, MANAGER, apply_all, apply_each, apply_one};
+pub use beside::{Beside, beside};
 pub use client::{Cluster, ClusterId, Target};
 pub use delete::{DeleteOptions, Propagation, delete_all};
 pub use diagnose::{Cause, Diagnosis, Evidence, diagnose};
