@@ -1,10 +1,11 @@
-//! The agent's command line. Written by hand: five verbs need no parser, and the program is to stay small.
+//! The agent's command line. Written by hand: so few verbs need no parser, and the program is to stay small.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::{prepare, serve, sync};
+use super::{hold, prepare, serve, sync};
 
 const USAGE: &str = "\
 vadev-agent runs inside containers that vadev makes.
@@ -12,6 +13,7 @@ vadev-agent runs inside containers that vadev makes.
   vadev-agent serve       answer as a stand-in for a service (configured by VADEV_* variables)
   vadev-agent check [URL] exit 0 when the service in this container answers (http://…, tcp://HOST:PORT); for probes
   vadev-agent reach URL... ask each address and print what it answers, one JSON object a line
+  vadev-agent hold SECONDS wait so long, or until SIGTERM: while it waits, others can be run in its container
   vadev-agent run --listen ADDRESS --token-file FILE --state DIR --root PATH... [--wait-for-session SECONDS]
                   [--user UID:GID] -- COMMAND ARGUMENT...
                           run the container's command and keep its files in step with a workspace
@@ -72,6 +74,12 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode, Error> {
                     serde_json::to_string(&reached).map_err(std::io::Error::from)?
                 )?;
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        "hold" => {
+            let seconds = words.next().and_then(|word| word.to_str()?.parse().ok());
+            let seconds = seconds.ok_or_else(|| Error::Usage("hold: for how many seconds?".into()))?;
+            complete(hold::hold(Duration::from_secs(seconds)))??;
             Ok(ExitCode::SUCCESS)
         }
         "run" => {

@@ -7,6 +7,7 @@ pub mod command;
 pub mod digest;
 #[cfg(feature = "cli")]
 pub mod embedded;
+mod hold;
 mod log;
 #[cfg(feature = "cli")]
 pub mod outgoing;

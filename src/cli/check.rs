@@ -2,6 +2,7 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::output::OutputArgs;
 use super::{Context, Run, complete};
+use crate::engine;
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::OperateError;
 use crate::operate::mesh::connectivity::{Pair, Reach, check};
@@ -19,7 +20,8 @@ pub struct Check {
 enum Verb {
     /// Call each service's /health from inside the others' pods, through their sidecars
     ///
-    /// Fails where a service can't reach one that it calls.
+    /// Fails where a service can't reach one that it calls. A pod whose image has nothing to ask with is given an ephemeral
+    /// container that has, for three minutes.
     #[command(
         after_help = "Examples:\n  vadev check connectivity                             everybody to everybody\n  \
         vadev check connectivity agent-engine                from one to all\n  \
@@ -45,7 +47,8 @@ impl Run for Check {
         let Verb::Connectivity(of) = &self.verb;
         let loaded = context.loaded()?;
         let found = context.block_on(async {
-            let site = context.site().await?;
+            let platform = context.running()?;
+            let site = context.site_of(&platform).await?;
             let deployed = site.workloads().await?;
             let services: Vec<String> = deployed
                 .iter()
@@ -74,7 +77,11 @@ impl Run for Check {
                     to: to.clone(),
                 })
                 .collect();
-            check(&site, &pairs, 8080).await
+            let image = async |pods| {
+                let consent = |question: &str| context.agrees(question);
+                engine::asking_image(&platform, &site.cluster, pods, &consent).await
+            };
+            check(&site, &pairs, 8080, image).await
         })?;
         let palette = context.stdout_palette();
         context.print(&of.output.output.text(&found, |_| text(&found, palette))?)?;

@@ -19,7 +19,8 @@ pub struct Verify {
           env = "VADEV_TIMEOUT", hide_env = true)]
     timeout: Duration,
     /// Measure the connectivity matrix of the mesh instead: for each pair of services, what the catalog says and what a
-    /// request from inside the caller's pod comes to
+    /// request from inside the caller's pod comes to. A pod whose image has nothing to ask with is given an ephemeral
+    /// container that has, for three minutes
     #[arg(long)]
     mesh: bool,
     #[command(flatten)]
@@ -55,7 +56,7 @@ impl Verify {
     fn matrix(self, context: &Context, platform: &Platform) -> Result<(), Failure> {
         let report = context.block_on(async {
             let cluster = platform.running(self.timeout).await?;
-            engine::matrix(platform, &cluster).await
+            engine::matrix(platform, &cluster, &|question| context.agrees(question)).await
         })?;
         let palette = context.stdout_palette();
         let text = self

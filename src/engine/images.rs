@@ -256,14 +256,20 @@ pub async fn supply_for<'s>(
     Ok(done)
 }
 
+/// The agent's image.
+pub async fn agent(platform: &Platform) -> Result<(ImageRequest, Resolved), Failure> {
+    let wanted = request(AGENT, None, Some(AGENT));
+    let resolved = must_have(platform, &wanted).await?;
+    Ok((wanted, resolved))
+}
+
 /// Adds the agent's image to what these services need; its reference.
 pub async fn add_agent<'s>(
     platform: &Platform,
     images: &mut Images,
     services: impl Iterator<Item = &'s String>,
 ) -> Result<String, Failure> {
-    let wanted = request(AGENT, None, Some(AGENT));
-    let resolved = must_have(platform, &wanted).await?;
+    let (wanted, resolved) = agent(platform).await?;
     let reference = resolved.reference.clone();
     for service in services {
         images.note(service, wanted.clone(), resolved.clone());

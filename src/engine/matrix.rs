@@ -1,6 +1,5 @@
 //! Who can reach whom in the mesh: for each pair what the catalog says, and what was measured from inside the caller's pod.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -8,13 +7,15 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
 
+use super::asking::asking_image;
 use super::ingress::{self, ask_with};
 use super::platform::Platform;
 use super::tokens::{Claims, TokenKey};
 use super::verify::entrance;
 use crate::agent::serve::Reached;
 use crate::failure::{Failure, Family, Plain};
-use crate::k8s::{self, Cluster, ExecTarget};
+use crate::k8s::{Cluster, ExecTarget};
+use crate::operate::mesh::asking;
 use crate::profile::stack::SizedService;
 
 /// The ingress gateway, as a caller without a token.
@@ -60,7 +61,7 @@ pub enum Verdict {
     Denied,
     /// Neither: no connection, or an error on the way.
     Broken,
-    /// The caller's image holds nothing to ask with: only vadev's stand-in does.
+    /// The caller's image holds nothing to ask with, and no container that does could be added to its pod.
     Unknown,
 }
 
@@ -89,8 +90,13 @@ impl Verdict {
     }
 }
 
-/// Measures every pair of the stack's services, and each service from the gateway without and with a token.
-pub async fn matrix(platform: &Platform, cluster: &Cluster) -> Result<MeshReport, Failure> {
+/// Measures every pair of the stack's services, and each service from the gateway without and with a token. `consent` is asked
+/// before anything is added to a cluster that is not vadev's own.
+pub async fn matrix(
+    platform: &Platform,
+    cluster: &Cluster,
+    consent: &dyn Fn(&str) -> bool,
+) -> Result<MeshReport, Failure> {
     if platform.stack().mesh.is_none() {
         let message = "this platform has no mesh to be measured";
         return Err(Plain::new(Family::Usage, message)
@@ -99,14 +105,36 @@ pub async fn matrix(platform: &Platform, cluster: &Cluster) -> Result<MeshReport
     }
     let step = platform.reporter.step("mesh", "Measure who reaches whom", None);
     let services = &platform.stack().services;
+    let mut pairs = Vec::new();
+    let mut helpless = Vec::new();
     let mut asked = stream::iter(services)
-        .map(|caller| async move { (caller, from_pod(platform, cluster, caller).await) })
+        .map(|caller| async move { (caller, by_own(platform, cluster, caller).await) })
         // Each is one exec and some connections in a pod of its own.
         .buffer_unordered(4);
-    let mut pairs = Vec::new();
     while let Some((caller, found)) = asked.next().await {
         step.progress(caller.service.name.clone());
-        pairs.extend(found);
+        match found {
+            Found::Answers(answers) => pairs.extend(of_pod(platform, caller, &answers)),
+            Found::Nothing { pod } => helpless.push((caller, pod)),
+        }
+    }
+    drop(asked);
+    if !helpless.is_empty() {
+        let image = asking_image(platform, cluster, helpless.len(), consent).await;
+        let image = &image.map_err(|why| format!("{}, and {why}", asking::NOTHING));
+        let mut asked = stream::iter(helpless)
+            .map(|(caller, pod)| async move {
+                let answers = match image {
+                    Ok(image) => by_added(platform, cluster, caller, &pod, image).await,
+                    Err(why) => Err(why.clone()),
+                };
+                (caller, answers)
+            })
+            .buffer_unordered(4);
+        while let Some((caller, answers)) = asked.next().await {
+            step.progress(caller.service.name.clone());
+            pairs.extend(of_pod(platform, caller, &answers));
+        }
     }
     pairs.extend(from_gateway(platform, cluster).await?);
     pairs.sort_by(|a, b| (&a.from, &a.to).cmp(&(&b.from, &b.to)));
@@ -130,27 +158,30 @@ pub async fn matrix(platform: &Platform, cluster: &Cluster) -> Result<MeshReport
     })
 }
 
-async fn from_pod(platform: &Platform, cluster: &Cluster, caller: &SizedService) -> Vec<Pair> {
-    let name = &caller.service.name;
-    let callees: Vec<&SizedService> = platform
-        .stack()
-        .services
-        .iter()
-        .filter(|callee| callee.service.name != *name)
-        .collect();
-    let answers = ask_in_pod(platform, cluster, name, &callees).await;
-    let pair = |callee: &&SizedService| {
-        let to = &callee.service.name;
-        let (measured, detail) = match &answers {
-            Ok(answers) => answers.get(&url(platform, to)).map_or_else(
-                || (Verdict::Broken, "no answer came back".to_owned()),
-                |reached| (Verdict::of(reached.status), told(reached.status, &reached.detail)),
-            ),
+/// Who is asked from a caller's pod.
+fn callees<'s>(platform: &'s Platform, caller: &SizedService) -> impl Iterator<Item = &'s str> {
+    let services = platform.stack().services.iter();
+    let names = services.map(|callee| callee.service.name.as_str());
+    let own = caller.service.name.clone();
+    names.filter(move |name| *name != own)
+}
+
+fn of_pod(platform: &Platform, caller: &SizedService, answers: &Answers) -> Vec<Pair> {
+    let pair = |to: &str| {
+        let (measured, detail) = match answers {
+            Ok(answers) => {
+                let url = url(platform, to);
+                answers.iter().find(|reached| reached.url == url).map_or_else(
+                    || (Verdict::Broken, "no answer came back".to_owned()),
+                    |reached| (Verdict::of(reached.status), told(reached.status, &reached.detail)),
+                )
+            }
             Err(why) => (Verdict::Unknown, why.clone()),
         };
-        compared(name, to, caller.service.calls.contains(to), measured, detail)
+        let allowed = caller.service.calls.iter().any(|called| called == to);
+        compared(&caller.service.name, to, allowed, measured, detail)
     };
-    callees.iter().map(pair).collect()
+    callees(platform, caller).map(pair).collect()
 }
 
 fn compared(from: &str, to: &str, allowed: bool, measured: Verdict, detail: String) -> Pair {
@@ -180,12 +211,24 @@ fn url(platform: &Platform, service: &str) -> String {
     )
 }
 
-async fn ask_in_pod(
-    platform: &Platform,
-    cluster: &Cluster,
-    name: &str,
-    callees: &[&SizedService],
-) -> Result<BTreeMap<String, Reached>, String> {
+/// What a caller's pod found out, or why it could not.
+type Answers = Result<Vec<Reached>, String>;
+
+/// What a caller's own container could say.
+enum Found {
+    Answers(Answers),
+    /// It has nothing to ask with.
+    Nothing {
+        pod: String,
+    },
+}
+
+fn urls(platform: &Platform, caller: &SizedService) -> Vec<String> {
+    callees(platform, caller).map(|to| url(platform, to)).collect()
+}
+
+async fn by_own(platform: &Platform, cluster: &Cluster, caller: &SizedService) -> Found {
+    let name = &caller.service.name;
     let namespace = &platform.stack().namespaces.apps;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let listed = pods
@@ -198,28 +241,34 @@ async fn ask_in_pod(
                 .as_ref()
                 .is_some_and(|status| status.phase.as_deref() == Some("Running"))
     };
-    let listed = listed.map_err(|error| error.to_string())?.items;
-    let pod = listed.iter().find(|pod| running(pod));
-    let pod = pod.and_then(|pod| pod.metadata.name.clone());
-    let pod = pod.ok_or_else(|| "no pod of it runs".to_owned())?;
+    let listed = match listed {
+        Ok(listed) => listed.items,
+        Err(error) => return Found::Answers(Err(error.to_string())),
+    };
+    let pod = listed.into_iter().find(running);
+    let Some(pod) = pod.and_then(|pod| pod.metadata.name) else {
+        return Found::Answers(Err("no pod of it runs".to_owned()));
+    };
     let target = ExecTarget {
         namespace,
         pod: &pod,
         container: Some(name),
     };
-    let urls: Vec<String> = callees
-        .iter()
-        .map(|callee| url(platform, &callee.service.name))
-        .collect();
-    let mut command = vec!["/vadev-agent", "reach"];
-    command.extend(urls.iter().map(String::as_str));
-    let output = k8s::exec(cluster, &target, &command, None, Duration::from_mins(1)).await;
-    let output = output.map_err(|error| error.to_string())?;
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let read = lines
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Reached>(line).ok());
-    Ok(read.map(|reached| (reached.url.clone(), reached)).collect())
+    match asking::by_own_agent(cluster, &target, &urls(platform, caller)).await {
+        Some(answers) => Found::Answers(answers),
+        None => Found::Nothing { pod },
+    }
+}
+
+async fn by_added(
+    platform: &Platform,
+    cluster: &Cluster,
+    caller: &SizedService,
+    pod: &str,
+    image: &str,
+) -> Answers {
+    let namespace = &platform.stack().namespaces.apps;
+    asking::by_added_agent(cluster, namespace, pod, image, &urls(platform, caller)).await
 }
 
 /// Each service's first prefix through the gateway; a path below it that only the service itself could know.

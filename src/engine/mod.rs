@@ -3,6 +3,7 @@
 
 mod actions;
 mod analyze;
+mod asking;
 mod bases;
 pub mod builds;
 mod checked;
@@ -40,6 +41,7 @@ mod up;
 mod verify;
 
 pub use analyze::analyze;
+pub use asking::asking_image;
 pub use checked::{CheckResult, VerifyReport};
 pub use component::{ComponentOptions, apply_component, rendered_config};
 pub use down::{DownOptions, DownReport, Extent, down, extent};

@@ -140,6 +140,16 @@ pub enum K8sError {
         /// The last lines it printed.
         output: Vec<String>,
     },
+    /// A container that was added to a pod does not run.
+    #[error("{container} in {pod} does not run: {problem}")]
+    Beside {
+        /// Its name.
+        container: String,
+        /// namespace/pod.
+        pod: String,
+        /// Why.
+        problem: String,
+    },
     /// A local port can't be listened on, or no pod is there to forward to.
     #[error("can't forward to {target}: {problem}")]
     Forward {
@@ -245,6 +255,7 @@ impl Diagnose for K8sError {
                     .to_owned(),
             ),
             Self::Exec { pod, .. } => Some(format!("vadev logs shows what {pod} says")),
+            Self::Beside { pod, .. } => Some(format!("vadev events shows what the node says of {pod}")),
             Self::Forward { .. } => Some("vadev status shows what runs".to_owned()),
         }
     }

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod apply;
+mod beside;
 mod client;
 mod delete;
 mod diagnose;
@@ -36,6 +37,7 @@ mod view;
 
 pub use adopt::adopt;
 pub use apply::{Applied, ApplyOptions, Change, MANAGER, apply_all, apply_each, apply_one};
+pub use beside::{Beside, beside};
 pub use client::{Cluster, ClusterId, Target};
 pub use delete::{DeleteOptions, Propagation, delete_all};
 pub use diagnose::{Cause, Diagnosis, Evidence, diagnose};

@@ -25,6 +25,25 @@ pub struct Pod {
     agent: Option<Child>,
 }
 
+/// The program that vadev carries, with some bytes after it, as a file in `folder`.
+pub fn program(folder: &Path, appended: &[u8]) -> PathBuf {
+    let program = folder.join("vadev-agent");
+    // Written by another process: while this one forks elsewhere, a file open for writing could not be executed.
+    let mut copy = Command::new("sh");
+    copy.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&program)
+        .stdin(Stdio::piped());
+    let mut copy = copy.spawn().unwrap();
+    let mut stdin = copy.stdin.take().unwrap();
+    stdin
+        .write_all(embedded::BINARY)
+        .and_then(|()| stdin.write_all(appended))
+        .unwrap();
+    drop(stdin);
+    assert!(copy.wait().unwrap().success());
+    program
+}
+
 impl Pod {
     /// A container with `version` 1, whose service is the shell `script`.
     pub fn new(script: &str) -> Self {
@@ -42,20 +61,7 @@ impl Pod {
 
     fn of(script: &str, extra: &[&str], appended: &[u8]) -> Self {
         let folder = TempDir::new().unwrap();
-        let program = folder.path().join("vadev-agent");
-        // Written by another process: while this one forks elsewhere, a file open for writing could not be executed.
-        let mut copy = Command::new("sh");
-        copy.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
-            .arg(&program)
-            .stdin(Stdio::piped());
-        let mut copy = copy.spawn().unwrap();
-        let mut stdin = copy.stdin.take().unwrap();
-        stdin
-            .write_all(embedded::BINARY)
-            .and_then(|()| stdin.write_all(appended))
-            .unwrap();
-        drop(stdin);
-        assert!(copy.wait().unwrap().success());
+        let program = program(folder.path(), appended);
         fs::create_dir(folder.path().join("app")).unwrap();
         fs::write(folder.path().join("app/version"), "1").unwrap();
         fs::write(folder.path().join("token"), "secret\n").unwrap();

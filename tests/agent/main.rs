@@ -4,5 +4,6 @@
 
 mod changes;
 mod harness;
+mod hold;
 mod latency;
 mod service;

@@ -1,17 +1,20 @@
 //! Who can reach whom, tried from within the callers' own containers, so that their sidecars, mutual TLS and authorization
 //! take part as in a real call.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 
+use super::asking;
+use crate::agent::serve::Reached;
 use crate::failure::Failure;
-use crate::k8s::{ExecTarget, K8sError, exec};
+use crate::k8s::{Cluster, ExecTarget, exec};
 use crate::operate::error::OperateError;
-use crate::operate::site::{Site, pod_name};
+use crate::operate::site::{Site, Workload, pod_name};
 
-/// How many calls are tried at once: each is a process in a container.
+/// How many programs ask at once: each is a process in a container.
 const SIDE_BY_SIDE: usize = 6;
 
 /// A pair to be tried.
@@ -37,10 +40,11 @@ pub struct Reach {
     pub called: bool,
     /// Whether `http://<to>:8080/health` answered well.
     pub ok: bool,
-    /// Why not; absent where it did, or could not be tried.
+    /// Why not, or why it could not be tried; absent where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whether it could be tried at all: a pod of the caller runs, and its image has a program that can ask.
+    /// Whether it could be tried at all: a pod of the caller runs, and its image has a program that can ask, or
+    /// took in a container that has one.
     pub tried: bool,
 }
 
@@ -54,122 +58,211 @@ impl Reach {
     }
 }
 
-/// Ways to send a request from within a container, by what its image has.
-fn ways(url: &str) -> Vec<Vec<String>> {
-    let python = format!("import urllib.request as r; r.urlopen({url:?}, timeout=5).read()");
-    [
-        vec!["/vadev-agent", "check", url],
-        vec!["curl", "-sS", "-f", "-m", "5", "-o", "/dev/null", url],
-        vec!["wget", "-q", "-O", "/dev/null", url],
-        vec!["python3", "-c", python.as_str()],
-    ]
-    .into_iter()
-    .map(|words| words.into_iter().map(str::to_owned).collect())
-    .collect()
+/// What came of one call: why it failed, where it did.
+type Answer = Result<(), String>;
+
+/// One that runs.
+struct Caller {
+    namespace: String,
+    pod: String,
+    container: String,
 }
 
-/// Tries every pair.
-pub async fn check(site: &Site, pairs: &[Pair], port: u16) -> Result<Vec<Reach>, Failure> {
-    let workloads = site.workloads().await?;
-    let mut pods = std::collections::BTreeMap::new();
-    for pair in pairs {
-        if pods.contains_key(&pair.from) {
-            continue;
-        }
-        let workload = workloads.iter().find(|one| one.name() == pair.from);
-        let known = || workloads.iter().map(|one| one.name().to_owned()).collect();
-        let workload = workload.ok_or_else(|| OperateError::unknown(&pair.from, known()))?;
-        let pod = site.find_running_pod(workload).await?;
-        let pod = pod.map(|pod| (workload, pod_name(&pod).to_owned()));
-        pods.insert(pair.from.clone(), pod);
+/// What the callers' own programs said.
+enum Found {
+    Answers(Vec<Answer>),
+    /// No pod of the caller runs.
+    NoPod,
+    /// Its container has no program that asks.
+    Nothing(Caller),
+}
+
+/// Tries every pair. Where callers have nothing to ask with, `image` is asked once for the agent's image, with how many they
+/// are, and a container of it is added to a pod of each.
+pub async fn check(
+    site: &Site,
+    pairs: &[Pair],
+    port: u16,
+    image: impl AsyncFnOnce(usize) -> Result<String, String>,
+) -> Result<Vec<Reach>, Failure> {
+    let mut callers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, pair) in pairs.iter().enumerate() {
+        callers.entry(&pair.from).or_default().push(at);
     }
-    let mut found: Vec<(usize, Reach)> = stream::iter(pairs.iter().enumerate())
-        .map(|(at, pair)| {
-            let caller = &pods[&pair.from];
-            async move {
+    let workloads = site.workloads().await?;
+    let mut found = Vec::new();
+    for (name, at) in callers {
+        let caller = caller(site, &workloads, name).await?;
+        let urls = at
+            .iter()
+            .map(|at| format!("http://{}:{port}/health", pairs[*at].to));
+        let urls: Vec<String> = urls.collect();
+        found.push((at, caller, urls));
+    }
+    let found: Vec<_> = stream::iter(found)
+        .map(|(at, caller, urls)| async move {
+            let found = match caller {
                 // One that does not run is a finding, and no reason to say nothing about the others.
-                let Some((workload, pod)) = caller else {
-                    return (at, untried(pair, Some(NO_POD.to_owned())));
-                };
-                let target = ExecTarget {
-                    namespace: workload.namespace(),
-                    pod,
-                    container: Some(workload.container()),
-                };
-                (at, try_pair(site, &target, pair, port).await)
-            }
+                None => Found::NoPod,
+                Some(caller) => by_own(&site.cluster, caller, &urls).await,
+            };
+            (at, urls, found)
         })
         .buffer_unordered(SIDE_BY_SIDE)
         .collect()
         .await;
-    found.sort_by_key(|(at, _)| *at);
-    Ok(found.into_iter().map(|(_, reach)| reach).collect())
+    let mut reached: Vec<Option<Reach>> = vec![None; pairs.len()];
+    let mut note = |all: &[usize], answers: Vec<Answer>| {
+        for (at, answer) in all.iter().zip(answers) {
+            reached[*at] = Some(tried(&pairs[*at], answer));
+        }
+    };
+    let mut helpless = Vec::new();
+    let mut untold: Vec<(Vec<usize>, String)> = Vec::new();
+    for (at, urls, found) in found {
+        match found {
+            Found::Answers(answers) => note(&at, answers),
+            Found::NoPod => untold.push((at, NO_POD.to_owned())),
+            Found::Nothing(caller) => helpless.push((at, urls, caller)),
+        }
+    }
+    if !helpless.is_empty() {
+        let image = image(helpless.len()).await;
+        let mut asked = stream::iter(helpless)
+            .map(|(at, urls, Caller { namespace, pod, .. })| {
+                let image = image.as_deref();
+                async move {
+                    let image = image.map_err(|why| format!("{}, and {why}", asking::NOTHING))?;
+                    asking::by_added_agent(&site.cluster, &namespace, &pod, image, &urls)
+                        .await
+                        .map(|reached| in_order(&urls, &reached))
+                }
+                .map(|answers| (at, answers))
+            })
+            .buffer_unordered(SIDE_BY_SIDE);
+        while let Some((at, answers)) = asked.next().await {
+            match answers {
+                Ok(answers) => note(&at, answers),
+                Err(why) => untold.push((at, why)),
+            }
+        }
+    }
+    for (all, why) in untold {
+        for at in all {
+            reached[at] = Some(untried(&pairs[at], why.clone()));
+        }
+    }
+    Ok(reached.into_iter().flatten().collect())
 }
 
-fn untried(pair: &Pair, problem: Option<String>) -> Reach {
+/// The caller's pod to ask from; `None` where none runs.
+async fn caller(site: &Site, workloads: &[Workload], name: &str) -> Result<Option<Caller>, Failure> {
+    let workload = workloads.iter().find(|one| one.name() == name);
+    let known = || workloads.iter().map(|one| one.name().to_owned()).collect();
+    let workload = workload.ok_or_else(|| OperateError::unknown(name, known()))?;
+    let pod = site.find_running_pod(workload).await?;
+    Ok(pod.map(|pod| Caller {
+        namespace: workload.namespace().to_owned(),
+        pod: pod_name(&pod).to_owned(),
+        container: workload.container().to_owned(),
+    }))
+}
+
+fn untried(pair: &Pair, why: String) -> Reach {
     Reach {
         from: pair.from.clone(),
         to: pair.to.clone(),
         called: pair.called,
         ok: false,
-        problem,
+        problem: Some(why),
         tried: false,
     }
 }
 
-async fn try_pair(site: &Site, target: &ExecTarget<'_>, pair: &Pair, port: u16) -> Reach {
-    let url = format!("http://{}:{port}/health", pair.to);
-    let mut reach = untried(pair, None);
-    for way in ways(&url) {
-        let words: Vec<&str> = way.iter().map(String::as_str).collect();
-        match exec(&site.cluster, target, &words, None, Duration::from_secs(20)).await {
-            Ok(_) => {
-                return Reach {
-                    ok: true,
-                    tried: true,
-                    ..reach
-                };
-            }
-            Err(error) if is_missing(&error) => {}
-            Err(error) => {
-                reach.tried = true;
-                reach.problem = Some(reason(&error));
-                return reach;
-            }
-        }
+fn tried(pair: &Pair, answer: Answer) -> Reach {
+    Reach {
+        from: pair.from.clone(),
+        to: pair.to.clone(),
+        called: pair.called,
+        ok: answer.is_ok(),
+        problem: answer.err(),
+        tried: true,
     }
-    reach.problem = Some("its image has nothing that could ask (curl, wget, python3)".to_owned());
-    reach
 }
 
-/// Whether the container has no such program.
-fn is_missing(error: &K8sError) -> bool {
-    let K8sError::Exec { problem, .. } = error else {
-        return false;
+/// Asks with what the caller's own container has.
+async fn by_own(cluster: &Cluster, caller: Caller, urls: &[String]) -> Found {
+    let target = ExecTarget {
+        namespace: &caller.namespace,
+        pod: &caller.pod,
+        container: Some(&caller.container),
     };
-    [
-        "executable file not found",
-        "no such file or directory",
-        "exit code 127",
-        "exit code 126",
-    ]
-    .iter()
-    .any(|word| problem.contains(word))
+    match asking::by_own_agent(cluster, &target, urls).await {
+        Some(Ok(reached)) => return Found::Answers(in_order(urls, &reached)),
+        Some(Err(why)) => return Found::Answers(vec![Err(why); urls.len()]),
+        None => {}
+    }
+    let Some((first, others)) = urls.split_first() else {
+        return Found::Answers(Vec::new());
+    };
+    for way in WAYS {
+        // The first address finds out whether there is such a program.
+        let Some(answer) = by(cluster, &target, way, first).await else {
+            continue;
+        };
+        let others = stream::iter(others)
+            .map(|url| by(cluster, &target, way, url))
+            .buffered(SIDE_BY_SIDE);
+        let lost = || Err(asking::NOTHING.to_owned());
+        let others: Vec<Answer> = others.map(|answer| answer.unwrap_or_else(lost)).collect().await;
+        return Found::Answers(std::iter::once(answer).chain(others).collect());
+    }
+    Found::Nothing(caller)
 }
 
-/// The last thing that the program said.
-fn reason(error: &K8sError) -> String {
-    match error {
-        K8sError::Exec { problem, output, .. } => {
-            let line = output.iter().rev().find(|line| !line.trim().is_empty());
-            let line = line.map_or(problem.as_str(), String::as_str);
-            let line = line.strip_prefix("vadev-agent: ").unwrap_or(line);
-            line.split_once("/health: ")
-                .map_or(line, |(_, why)| why)
-                .to_owned()
-        }
-        other => other.to_string(),
+/// Other programs that can ask, which the image of a service may have.
+const WAYS: [fn(&str) -> Vec<String>; 3] = [
+    |url| words(&["curl", "-sS", "-f", "-m", "5", "-o", "/dev/null", url]),
+    |url| words(&["wget", "-q", "-O", "/dev/null", url]),
+    |url| {
+        let script = format!("import urllib.request as r; r.urlopen({url:?}, timeout=5).read()");
+        words(&["python3", "-c", &script])
+    },
+];
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Asks one address one way; `None` where the container has no such program.
+async fn by(
+    cluster: &Cluster,
+    target: &ExecTarget<'_>,
+    way: fn(&str) -> Vec<String>,
+    url: &str,
+) -> Option<Answer> {
+    let words = way(url);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match exec(cluster, target, &words, None, Duration::from_secs(20)).await {
+        Ok(_) => Some(Ok(())),
+        Err(error) if asking::is_missing(&error) => None,
+        Err(error) => Some(Err(asking::reason(&error))),
     }
+}
+
+/// What the agent found, in the order of the addresses.
+fn in_order(urls: &[String], reached: &[Reached]) -> Vec<Answer> {
+    let answer = |url: &String| {
+        let one = reached.iter().find(|one| one.url == *url);
+        let one = one.ok_or_else(|| "no answer came back".to_owned())?;
+        match one.status {
+            Some(200..300) => Ok(()),
+            Some(status) if one.detail.is_empty() => Err(format!("answered {status}")),
+            Some(status) => Err(format!("answered {status}: {}", one.detail)),
+            None => Err(one.detail.clone()),
+        }
+    };
+    urls.iter().map(answer).collect()
 }
 
 #[cfg(test)]
@@ -177,23 +270,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_no_refusal() {
-        let error = |problem: &str, line: &str| K8sError::Exec {
-            pod: "p".into(),
-            command: "c".into(),
-            problem: problem.into(),
-            output: vec![line.into()],
+    fn an_answer_is_told_by_the_address_that_it_came_from() {
+        let reached = |url: &str, status: Option<u16>, detail: &str| Reached {
+            url: url.into(),
+            status,
+            detail: detail.into(),
         };
-        assert!(is_missing(&error(
-            "exec: \"curl\": executable file not found in $PATH",
-            ""
-        )));
-        let refused = error(
-            "command terminated with non-zero exit code",
-            "vadev-agent: http://a:8080/health: answered 403 Forbidden",
+        let found = [
+            reached("b", Some(403), "RBAC: access denied"),
+            reached("a", Some(204), ""),
+            reached("c", Some(503), ""),
+            reached("d", None, "no answer within 8 s"),
+        ];
+        let urls = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        let answers = in_order(&urls, &found);
+        let problems: Vec<_> = answers.into_iter().map(Result::err).collect();
+        let why = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            problems,
+            [
+                None,
+                why("answered 403: RBAC: access denied"),
+                why("answered 503"),
+                why("no answer within 8 s"),
+                why("no answer came back"),
+            ]
         );
-        assert!(!is_missing(&refused));
-        assert_eq!(reason(&refused), "answered 403 Forbidden");
     }
 
     #[test]
@@ -203,7 +305,9 @@ mod tests {
             to: "b".into(),
             called: true,
         };
-        assert!(untried(&pair, Some(NO_POD.to_owned())).is_broken());
-        assert!(!untried(&pair, Some("its image has nothing that could ask".to_owned())).is_broken());
+        assert!(untried(&pair, NO_POD.to_owned()).is_broken());
+        assert!(!untried(&pair, asking::NOTHING.to_owned()).is_broken());
+        assert!(tried(&pair, Err("answered 403".to_owned())).is_broken());
+        assert!(!tried(&pair, Ok(())).is_broken());
     }
 }
