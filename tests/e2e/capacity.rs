@@ -1,6 +1,7 @@
 //! The stated minimum cluster holds production: proven by the real scheduler, on nodes that kwok plays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use indexmap::IndexMap;
@@ -28,7 +29,10 @@ struct Nodes<'a> {
 impl<'a> Nodes<'a> {
     fn start(platform: &'a Platform) -> Self {
         let kubeconfig = platform.workspace.join(format!(".vadev/{CLUSTER}.kubeconfig"));
+        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/kwok-stages.yaml");
         let kwok = Command::new(tool("kwok"))
+            .arg("--config")
+            .arg(stages)
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args([
