@@ -14,8 +14,9 @@ use vadev::agent::outgoing::{Change, Content, Write};
 use vadev::agent::protocol::Then;
 use vadev::agent::remote::{Error, Remote};
 
-/// What the service writes on each start: so a test sees which content it ran with.
-pub const SERVICE: &str = "cat $APP/version >> $APP/../starts; echo >> $APP/../starts; exec sleep 1000";
+/// What the service writes on each start: so a test sees which content it ran with. In one write: a start that is cut short
+/// leaves a whole line or none.
+pub const SERVICE: &str = "echo \"$(cat $APP/version)\" >> $APP/../starts; exec sleep 1000";
 
 pub struct Pod {
     pub folder: TempDir,
