@@ -61,7 +61,8 @@ pub fn json<T: Serialize>(data: &T) -> Result<String, Failure> {
 
 /// A YAML document.
 pub fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
-    serde_saphyr::to_string(data).map_err(|error| unserialisable(&error))
+    serde_saphyr::to_string_with_options(data, crate::render::yaml::options())
+        .map_err(|error| unserialisable(&error))
 }
 
 fn unserialisable(error: &dyn std::error::Error) -> Failure {

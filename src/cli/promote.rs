@@ -40,8 +40,12 @@ pub struct Promote {
     #[arg(long, conflicts_with_all = ["diff", "apply"])]
     check: bool,
     /// Show what differs: from the folder DIR, from the cluster of --context, or else from the platform that runs here
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", conflicts_with = "apply")]
-    diff: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "apply")]
+    #[expect(
+        clippy::option_option,
+        reason = "this is how clap tells `--diff` from `--diff DIR`"
+    )]
+    diff: Option<Option<PathBuf>>,
     /// Apply to the cluster of --context: dry run of everything, what changes, a question, then wave by wave
     #[arg(long)]
     apply: bool,
@@ -253,12 +257,7 @@ impl Job {
     }
 
     fn differences(&self, context: &Context) -> Result<Vec<Difference>, Failure> {
-        let folder = self
-            .args
-            .diff
-            .as_ref()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
+        if let Some(Some(folder)) = &self.args.diff {
             return engine::compare_folder(&self.tree, &self.environment, folder);
         }
         if let Some(name) = &context.globals().context {

@@ -219,9 +219,13 @@ impl<'a> Shipment<'a> {
         let digests = content.digests();
         let chain = chain_ids(&content.diff_ids);
         let mut names = wanted.names.clone();
-        if wanted.id != sha256(&content.config) {
-            names.push(alias(&wanted.id));
-        }
+        // By its ID a node's image is known for what it is. containerd's CRI gives a new name that second one, but not a name
+        // that led to another image before.
+        names.push(if wanted.id == sha256(&content.config) {
+            wanted.id.clone()
+        } else {
+            alias(&wanted.id)
+        });
         let total = Arc::new(AtomicU64::new(0));
         let transfers = nodes.iter().map(|node| {
             let send = marked.clone().unwrap_or_else(|| {

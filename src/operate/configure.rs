@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::OperateError;
 use super::site::{Site, Workload};
@@ -114,6 +114,40 @@ pub async fn secret_value(site: &Site, workload: &Workload, key: &str) -> Result
     })?)
 }
 
+/// Makes the Secret of a service that had none. It must refer to one, or the value would never reach a container.
+async fn make_secret(site: &Site, workload: &Workload, name: &str, data: &Value) -> Result<(), Failure> {
+    let refers = workload
+        .value
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .flat_map(|container| container["envFrom"].as_array().into_iter().flatten())
+        .any(|source| source["secretRef"]["name"] == name);
+    if !refers {
+        let hint = format!("vadev.yaml and the catalog give {} no secrets", workload.name());
+        let problem = format!("there is no Secret {name}, and nothing of it refers to one");
+        return Err(OperateError::unfit(workload.name(), problem, hint).into());
+    }
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": name, "labels": { "app": workload.name() } },
+        "data": data,
+    });
+    let secret: Secret =
+        serde_json::from_value(secret).map_err(|error| OperateError::unreadable(name, error))?;
+    let params = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    site.api::<Secret>(workload.namespace())
+        .create(&params, &secret)
+        .await
+        .map_err(|error| OperateError::request("make", name, error))?;
+    Ok(())
+}
+
 /// Puts one value into a component's Secret, or takes it away. Rolls nothing out.
 pub async fn put_secret(
     site: &Site,
@@ -134,10 +168,10 @@ pub async fn put_secret(
         .await;
     match patched {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            let hint = format!("vadev.yaml and the catalog give {} no secrets", workload.name());
-            Err(OperateError::unfit(workload.name(), format!("there is no Secret {name}"), hint).into())
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => match encoded {
+            Some(encoded) => make_secret(site, workload, &name, &json!({ key: encoded })).await,
+            None => Ok(()),
+        },
         Err(error) => Err(OperateError::request("change", &name, error).into()),
     }
 }

@@ -127,13 +127,11 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
         },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    if setting.has_secret(stack, name, &service.secrets) {
+    if let Some(secret) = secret_source(stack, service, setting) {
         container["envFrom"]
             .as_array_mut()
             .into_iter()
-            .for_each(|sources| {
-                sources.push(json!({ "secretRef": { "name": format!("{name}-secret") } }));
-            });
+            .for_each(|sources| sources.push(secret.clone()));
     }
     if image.origin == Origin::StandIn {
         container["args"] = json!(["serve"]);
@@ -181,6 +179,15 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
 
 /// A changed ConfigMap or Secret rolls the pods: a container reads its environment only when it starts. The digest is
 /// salted with the name, so that equal values of two services do not show as equal.
+/// Where secret values come from. On a machine, `vadev secret set` may give a service some that the catalog knows nothing of.
+fn secret_source(stack: &Stack, service: &Service, setting: &Setting) -> Option<Value> {
+    let name = format!("{}-secret", service.name);
+    if setting.has_secret(stack, &service.name, &service.secrets) {
+        return Some(json!({ "secretRef": { "name": name } }));
+    }
+    (!setting.secret_references).then(|| json!({ "secretRef": { "name": name, "optional": true } }))
+}
+
 fn annotations(stack: &Stack, sized: &SizedService, setting: &Setting) -> Value {
     let secrets = setting.secrets.get(&sized.service.name);
     let text = json!([sized.service.name, config(stack, sized), secrets]).to_string();

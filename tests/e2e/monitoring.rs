@@ -74,10 +74,11 @@ fn series(answer: &Value) -> usize {
     answer["data"]["result"].as_array().map_or(0, Vec::len)
 }
 
-/// Requests three services deep, so that there is something to count and to trace.
+/// Requests three services deep, so that there is something to count and to trace: `/health` below a prefix is public, and
+/// rag-engine, retrieval-service and vector-store-adapter are stand-ins, which pass on what they are asked.
 fn traffic() {
-    for _ in 0..20 {
-        let (status, body) = get(&format!("http://127.0.0.1:{HTTP_PORT}/api/v1/health?depth=3"));
+    for path in ["/api/v1/health", "/api/v1/rag/health?depth=3"].repeat(10) {
+        let (status, body) = get(&format!("http://127.0.0.1:{HTTP_PORT}{path}"));
         assert!(status == 200 || status == 502, "{status}: {body}");
     }
 }
@@ -208,10 +209,7 @@ fn a_trace_crosses_three_services() {
         loop {
             // A trace is sampled by chance where the profile says so.
             tokio::task::spawn_blocking(traffic).await.expect("traffic");
-            let query = [
-                ("service", "conversation-service.voiceassistant-prod"),
-                ("limit", "50"),
-            ];
+            let query = [("service", "rag-engine.voiceassistant-prod"), ("limit", "50")];
             let answer = json(&url, &query).await;
             let deepest = answer["data"]
                 .as_array()
