@@ -1,7 +1,7 @@
 //! The catalog: what the platform consists of, one YAML file a component, with its production facts. Pure: text comes in
 //! as values, problems go out with file, line and column.
 
-mod check;
+pub mod check;
 mod embedded;
 pub mod infrastructure;
 pub mod load;

@@ -15,7 +15,7 @@ pub mod stack;
 pub mod workspace;
 
 pub use capacity::{Capacity, TooSmall};
-pub use load::{Loaded, Sources, load_all, read_workspace};
+pub use load::{Loaded, Sources, component_names, contradictions, load_all, problem_in, read_workspace};
 pub use profile::Profile;
 pub use resolve::resolve;
 pub use selection::{ResolveError, Selection};
