@@ -75,6 +75,13 @@ struct Mount {
     source: String,
 }
 
+/// Where the root of the context was copied to.
+enum Root {
+    At(String),
+    /// A folder that only the base image knows; whether it is still the current one.
+    Here(bool),
+}
+
 impl Dockerfile {
     /// Reads a Dockerfile. What it does not know it keeps as an instruction of no meaning.
     pub fn parse(text: &str) -> Self {
@@ -151,6 +158,30 @@ impl Dockerfile {
     }
 
     fn read(&self, stage: &Stage, args: &BTreeMap<String, String>) -> (Vec<Copy>, Vec<Mount>) {
+        let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
+        self.walk(stage, args, |instruction, scope| {
+            match instruction.keyword.as_str() {
+                "RUN" => {
+                    for copy in &mut copies {
+                        copy.used_by_run = true;
+                    }
+                    mounts.extend(mounted(instruction.line, &instruction.arguments, scope));
+                }
+                "COPY" | "ADD" => copies.extend(copy(instruction, scope)),
+                _ => {}
+            }
+        });
+        (copies, mounts)
+    }
+
+    /// Shows every instruction that makes a stage, those of the earlier stages that it is based on first, with what
+    /// variables and paths mean there.
+    fn walk(
+        &self,
+        stage: &Stage,
+        args: &BTreeMap<String, String>,
+        mut each: impl FnMut(&Instruction, &Scope<'_>),
+    ) {
         let none = BTreeMap::new();
         let mut outside = Scope::new(args, &none, true);
         self.globals.iter().for_each(|global| outside.declare(global));
@@ -160,34 +191,92 @@ impl Dockerfile {
         }
         let scratch = chain.last().is_some_and(|first| first.base == "scratch");
         let mut scope = Scope::new(args, &outside.variables, scratch);
-        let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
-        for instruction in chain.iter().rev().flat_map(|stage| &stage.instructions) {
-            let arguments = instruction.arguments.as_str();
-            match instruction.keyword.as_str() {
-                "WORKDIR" => {
-                    let path = scope.fill(&unquoted(arguments));
-                    scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
-                }
-                "ARG" => scope.declare(arguments),
-                "ENV" => scope.environment(arguments),
-                "RUN" => {
-                    for copy in &mut copies {
-                        copy.used_by_run = true;
+        let mut waiting = Vec::new();
+        for stage in chain.iter().rev() {
+            // What a base has for the stages that begin with it comes before their own.
+            for instruction in std::mem::take(&mut waiting).iter().chain(&stage.instructions) {
+                let arguments = instruction.arguments.as_str();
+                match instruction.keyword.as_str() {
+                    "WORKDIR" => {
+                        let path = scope.fill(&unquoted(arguments));
+                        scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
                     }
-                    mounts.extend(mounted(instruction.line, arguments, &scope));
+                    "ARG" => scope.declare(arguments),
+                    "ENV" => scope.environment(arguments),
+                    "ONBUILD" => waiting.extend(later(instruction)),
+                    _ => {}
                 }
-                "COPY" | "ADD" => copies.extend(copy(instruction, &scope)),
-                _ => {}
+                each(instruction, &scope);
             }
         }
-        (copies, mounts)
     }
 
-    /// The commands of RUN lines in all stages.
-    pub fn commands(&self) -> impl Iterator<Item = &str> {
-        let all = self.stages.iter().flat_map(|stage| &stage.instructions);
-        all.filter(|instruction| instruction.keyword == "RUN")
-            .map(|instruction| instruction.arguments.as_str())
+    /// Each RUN of a stage, whether it runs in the folder that the root of the context was copied to, and what its
+    /// variables mean.
+    pub(super) fn runs(
+        &self,
+        name: &str,
+        args: &BTreeMap<String, String>,
+        mut each: impl FnMut(&Instruction, bool, &Scope<'_>),
+    ) {
+        let Some(stage) = self.named(name) else { return };
+        let mut root = None;
+        self.walk(stage, args, |instruction, scope| {
+            match instruction.keyword.as_str() {
+                "WORKDIR" => {
+                    if let Some(Root::Here(here)) = &mut root {
+                        *here = false;
+                    }
+                }
+                "COPY" | "ADD" => {
+                    let copy = copy(instruction, scope).filter(|copy| copy.from.is_none());
+                    let is_root = |source: &String| source.is_empty() || source == "go.mod";
+                    if let Some(copy) = copy.filter(|copy| copy.sources.iter().any(is_root)) {
+                        let words = &instruction.arguments;
+                        let here = words.ends_with(" .") || words.ends_with(" ./");
+                        root = match copy.to {
+                            Some(to) => {
+                                let folder = plain(to.strip_suffix("/go.mod").unwrap_or(&to));
+                                Some(Root::At(format!("/{folder}")))
+                            }
+                            None => here.then_some(Root::Here(true)),
+                        };
+                    }
+                }
+                "RUN" => {
+                    let at_root = match &root {
+                        Some(Root::At(root)) => scope.workdir.as_ref() == Some(root),
+                        Some(Root::Here(here)) => *here,
+                        None => false,
+                    };
+                    each(instruction, at_root, scope);
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// Whether anything of the context is in a stage, or in one that it takes files from.
+    pub(super) fn has_context(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
+        let (mut seen, mut open) = (Vec::<&Stage>::new(), Vec::from_iter(self.named(name)));
+        while let Some(one) = open.pop() {
+            if seen.iter().any(|other| std::ptr::eq(*other, one)) {
+                continue;
+            }
+            seen.push(one);
+            let (copies, mounts) = self.read(one, args);
+            let from = copies
+                .iter()
+                .map(|copy| &copy.from)
+                .chain(mounts.iter().map(|mount| &mount.from));
+            for from in from {
+                match from {
+                    Some(from) => open.extend(self.named(from)),
+                    None => return true,
+                }
+            }
+        }
+        false
     }
 
     /// The earlier stage that a stage begins with.
@@ -204,6 +293,16 @@ impl Stage {
             .as_deref()
             .is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The instruction that an ONBUILD holds back.
+fn later(instruction: &Instruction) -> Option<Instruction> {
+    let (keyword, arguments) = instruction.arguments.split_once(char::is_whitespace)?;
+    Some(Instruction {
+        line: instruction.line,
+        keyword: keyword.to_uppercase(),
+        arguments: arguments.trim().to_owned(),
+    })
 }
 
 fn stage(arguments: &str) -> Stage {
@@ -366,6 +465,27 @@ mod tests {
                 (vec!["a b".to_owned()], "/srv/static/", false),
                 (vec!["main.py".to_owned(), "conf.py".to_owned()], "/srv/", false),
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_base_holds_back_is_done_by_the_stage_that_begins_with_it() {
+        let text = "FROM x AS base\nWORKDIR /app\nONBUILD COPY requirements.txt ./\nONBUILD RUN pip install\n\
+                    onbuild copy . .\nFROM base AS one\nCOPY main.py /srv/\nFROM one\n";
+        let found = copies(text);
+        let told: Vec<(usize, &str, bool)> = found
+            .iter()
+            .map(|copy| (copy.line, copy.to.as_deref().unwrap(), copy.used_by_run))
+            .collect();
+        assert_eq!(
+            told,
+            [(3, "/app/", true), (5, "/app/", false), (7, "/srv/", false)]
+        );
+        let only = Dockerfile::parse(text);
+        let base = only.target(Some("base")).unwrap();
+        assert!(
+            only.copies(base, &BTreeMap::new()).is_empty(),
+            "not in the base itself"
         );
     }
 

@@ -13,6 +13,7 @@ pub mod dockerfile;
 pub mod draft;
 mod error;
 mod given;
+mod go_build;
 mod host;
 pub mod ignores;
 mod images;
