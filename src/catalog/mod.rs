@@ -1,7 +1,7 @@
 //! The catalog: what the platform consists of, one YAML file a component, with its production facts. Pure: text comes in
 //! as values, problems go out with file, line and column.
 
-pub mod check;
+mod check;
 mod embedded;
 pub mod infrastructure;
 pub mod load;
@@ -10,6 +10,7 @@ pub mod problem;
 pub mod quantity;
 pub mod semantic;
 pub mod service;
+pub mod text;
 pub mod tree;
 
 use indexmap::IndexMap;

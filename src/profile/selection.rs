@@ -1,8 +1,8 @@
 //! What the command line asks for on top of a profile, and the errors in asking.
 
 use super::profile::{AmountOverride, Override};
-use crate::catalog::check::{CONFIG_KEY, IMAGE, is_config_key, is_image};
 use crate::catalog::problem::nearest;
+use crate::catalog::text::{CONFIG_KEY, IMAGE, is_config_key, is_image};
 use crate::catalog::{Bytes, MilliCpu};
 use crate::failure::{Diagnose, Family};
 

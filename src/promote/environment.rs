@@ -4,9 +4,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::check::{IMAGE, is_image};
 use crate::catalog::load::{Document, read_document};
 use crate::catalog::semantic::help;
+use crate::catalog::text::{IMAGE, is_image};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
 use crate::catalog::{NamedText, Problem, Problems};

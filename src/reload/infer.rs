@@ -83,7 +83,7 @@ pub fn infer(
         go_of(&file, &copies, args, look)
     };
     let here = match &go {
-        Some((line, Ok(build))) => Some((*line, build)),
+        Some((line, Ok(go))) => Some((*line, go)),
         Some((line, Err(why))) => {
             found
                 .notes
@@ -97,7 +97,7 @@ pub fn infer(
     for copy in &copies {
         match &copy.from {
             Some(_) if here.is_some_and(|(line, _)| line == copy.line) => {
-                found.notes.extend(here.map(|(_, build)| build_here(copy, build, &mut found.sync, &mut found.build)));
+                found.notes.extend(here.map(|(_, go)| build_here(copy, go, &mut found.sync, &mut found.build)));
             }
             Some(_) if go.as_ref().is_some_and(|(line, _)| *line == copy.line) => {}
             None => from_context(copy, &used, look, &mut found),
@@ -221,13 +221,13 @@ fn go_of(file: &Dockerfile, copies: &[Copy], args: &BTreeMap<String, String>, lo
                 file.has_context(stage, args) && !other.sources.iter().all(|path| is_systems(path))
             }
         });
-    let built = other.map_or(Ok(build), |other| {
+    let result = other.map_or(Ok(build), |other| {
         Err(format!(
             "{name} could be built here, but not what line {} makes of the source",
             other.line
         ))
     });
-    Some((copy.line, built))
+    Some((copy.line, result))
 }
 
 /// What a stage has from its base image or from packages, and not from the source.

@@ -7,6 +7,7 @@
 
 mod apply;
 pub mod batch;
+mod copied;
 mod copy_line;
 pub mod decide;
 pub mod dockerfile;
