@@ -183,8 +183,15 @@ impl<'a> Source<'a> {
 /// An open sequence or mapping.
 enum Open {
     List(Place, Vec<Node>),
-    /// With the key whose value comes next; of one that is none only that there is one.
-    Map(Place, Vec<(Key, Node)>, Option<Option<Key>>),
+    Map(Place, Vec<(Key, Node)>, Next),
+}
+
+/// What the next node of a mapping is.
+enum Next {
+    Key,
+    ValueOf(Key),
+    /// The value of what was no key, and was told.
+    ValueOfNothing,
 }
 
 /// Parses one document. `None` where there is no tree at all; problems may come with a tree.
@@ -265,7 +272,7 @@ impl Builder<'_> {
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse(anchor != 0, tag.is_some(), place);
                 self.open
-                    .push(Open::Map(Place { width: 1, ..place }, Vec::new(), None));
+                    .push(Open::Map(Place { width: 1, ..place }, Vec::new(), Next::Key));
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(place, items)) => self.add(Node {
@@ -317,10 +324,13 @@ impl Builder<'_> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
-                None => *pending = Some(self.source.key(node, &mut self.problems)),
-                Some(None) => {}
-                Some(Some(key)) => {
+            Some(Open::Map(_, entries, next)) => match std::mem::replace(next, Next::Key) {
+                Next::Key => {
+                    let key = self.source.key(node, &mut self.problems);
+                    *next = key.map_or(Next::ValueOfNothing, Next::ValueOf);
+                }
+                Next::ValueOfNothing => {}
+                Next::ValueOf(key) => {
                     if let Some((first, _)) = entries.iter().find(|(other, _)| other.name == key.name) {
                         let message =
                             format!("`{}` appears twice; first in line {}", key.name, first.place.line);

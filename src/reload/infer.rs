@@ -265,14 +265,14 @@ fn build_here(copy: &Copy, go: &GoBuild, sync: &mut Vec<SyncRule>, build: &mut O
     let output = format!("{OUTPUT}/{name}");
     let mut command: Vec<String> = ["go", "build", "-o", &output].map(str::to_owned).to_vec();
     command.extend(go.words.iter().flatten().cloned());
-    let mut told = format!(
-        "line {}: {name} is built here by `{}`, then {output} → {to}",
+    let without = go.left_out.as_ref().map_or_else(String::new, |left_out| {
+        format!("; without {left_out}, which only a build of the image knows")
+    });
+    let told = format!(
+        "line {}: {name} is built here by `{}`, then {output} → {to}{without}",
         copy.line,
         command.join(" ")
     );
-    if let Some(left_out) = &go.left_out {
-        told += &format!("; without {left_out}, which only a build of the image knows");
-    }
     let mut env = IndexMap::from([
         ("CGO_ENABLED".to_owned(), "0".to_owned()),
         ("GOOS".to_owned(), "linux".to_owned()),
