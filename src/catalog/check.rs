@@ -1,11 +1,12 @@
 //! Checks a tree against the JSON Schema of a Rust type, and collects every problem instead of the first. It knows the part
-//! of JSON Schema that `schemars` writes for this crate's types, and four formats: `dns-label`, `absolute-path`, `cpu`,
-//! `memory`.
+//! of JSON Schema that `schemars` writes for this crate's types, and six formats: `dns-label`, `absolute-path`, `cpu`,
+//! `memory`, `image`, and for keys `config-key`.
 
 use serde_json::Value as Json;
 
 use super::problem::{Problem, nearest};
 use super::quantity::{Bytes, MilliCpu};
+use super::text::{CONFIG_KEY, IMAGE, as_label, is_config_key, is_dns_label, is_image};
 use super::tree::{Node, Place, Source, Value};
 
 /// Every way in which `root` is not what `schema` says.
@@ -55,15 +56,7 @@ impl<'a> Checker<'a> {
             return;
         }
         if !has_type(node, schema) {
-            let (found, expected) = (describe(&node.value), expectation(schema));
-            let quote = schema["type"] == "string"
-                && !matches!(node.value, Value::List(_) | Value::Map(_) | Value::Null);
-            let help = quote.then(|| "put it between double quotes".to_owned());
-            self.report(
-                node.place,
-                format!("{name} must be {expected}, and is {found}"),
-                help,
-            );
+            self.wrong_type(node, schema, name);
             return;
         }
         match &node.value {
@@ -78,25 +71,59 @@ impl<'a> Checker<'a> {
                     self.node(item, &schema["items"], &format!("item {} of {name}", index + 1));
                 }
             }
-            Value::Integer(number) => self.bounds(node, *number, schema, name),
+            Value::Integer(number) => {
+                if self.bounds(node, *number, schema, name) {
+                    self.format(node, &self.written(node), schema, name);
+                }
+            }
+            Value::Float(_) => self.format(node, &self.written(node), schema, name),
             Value::Text(text) => self.format(node, text, schema, name),
-            Value::Null | Value::Bool(_) | Value::Float(_) => {}
+            Value::Null | Value::Bool(_) => {}
         }
-        if let (Value::Integer(number), Some(_)) =
-            (&node.value, schema.get("format").filter(|f| f.is_string()))
-        {
-            self.format(node, &number.to_string(), schema, name);
-        }
+    }
+
+    fn wrong_type(&mut self, node: &Node, schema: &Json, name: &str) {
+        let types = types(schema);
+        let found = match &node.value {
+            Value::Integer(_) | Value::Float(_) => format!("the number {}", self.written(node)),
+            value => describe(value),
+        };
+        let help = match &node.value {
+            Value::Null => Some("give it a value, or take the line away"),
+            Value::Bool(_) | Value::Integer(_) | Value::Float(_) if types == ["string"] => {
+                Some("put it between double quotes")
+            }
+            Value::Text(text) if types.contains(&"integer") && text.parse::<u64>().is_ok() => {
+                Some("leave the quotes away")
+            }
+            Value::Text(text) if types.contains(&"boolean") => match text.as_str() {
+                "yes" | "on" | "y" => Some("write true"),
+                "no" | "off" | "n" => Some("write false"),
+                _ => None,
+            },
+            _ => None,
+        };
+        let message = format!("{name} must be {}, and is {found}", expectation(schema));
+        self.report(node.place, message, help.map(str::to_owned));
+    }
+
+    /// A node as it stands in the file.
+    fn written(&self, node: &Node) -> String {
+        self.source.problem(node.place, "", None).offending()
     }
 
     fn map(&mut self, node: &Node, schema: &'a Json, name: &str) {
         let Value::Map(entries) = &node.value else { return };
         let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
-            if let Some(inner) = schema
+            let inner = schema
                 .get("additionalProperties")
-                .filter(|inner| inner.is_object())
-            {
-                for (key, value) in entries {
+                .filter(|inner| inner.is_object());
+            let is_config = schema["propertyNames"]["format"] == "config-key";
+            for (key, value) in entries {
+                if is_config && !is_config_key(&key.name) {
+                    self.report(key.place, format!("`{}` {CONFIG_KEY}", key.name), None);
+                }
+                if let Some(inner) = inner {
                     self.node(value, inner, &format!("`{}`", key.name));
                 }
             }
@@ -195,14 +222,16 @@ impl<'a> Checker<'a> {
         self.report(node.place, message, help);
     }
 
-    fn bounds(&mut self, node: &Node, number: i128, schema: &Json, name: &str) {
+    /// Whether the number is within them.
+    fn bounds(&mut self, node: &Node, number: i128, schema: &Json, name: &str) -> bool {
+        let before = self.problems.len();
         let bound = |keyword: &str| schema.get(keyword).and_then(Json::as_f64);
         #[allow(clippy::cast_precision_loss)] // Bounds are far below 2^53.
         let value = number as f64;
         if let Some(least) = bound("minimum").filter(|least| value < *least) {
             self.report(
                 node.place,
-                format!("{name} is {number}, and must be at least {least}"),
+                format!("{name} is {}, and must be at least {least}", self.written(node)),
                 None,
             );
         }
@@ -214,24 +243,32 @@ impl<'a> Checker<'a> {
         if let Some(most) = bound("maximum").or(by_format).filter(|most| value > *most) {
             self.report(
                 node.place,
-                format!("{name} is {number}, and must be at most {most}"),
+                format!("{name} is {}, and must be at most {most}", self.written(node)),
                 None,
             );
         }
+        self.problems.len() == before
     }
 
     fn format(&mut self, node: &Node, text: &str, schema: &Json, name: &str) {
+        let mut help = None;
         let wrong = match schema.get("format").and_then(Json::as_str) {
             Some("dns-label") => (!is_dns_label(text)).then(|| {
-                format!("`{text}` must be lower case letters, digits and hyphens, begin with a letter, and have 1 to 63 characters")
+                help = as_label(text);
+                format!(
+                    "`{text}` must be lower case letters, digits and hyphens, begin with a letter, end with a letter or \
+                     digit, and have 1 to 63 characters"
+                )
             }),
             Some("absolute-path") => (!text.starts_with('/')).then(|| format!("`{text}` must begin with `/`")),
-            Some("cpu") => MilliCpu::parse(text).err().map(|error| error.to_string()),
-            Some("memory") => Bytes::parse(text).err().map(|error| error.to_string()),
+            Some("cpu") => MilliCpu::stated(text).err(),
+            Some("memory") => Bytes::stated(text).err(),
+            Some("image") => (!is_image(text)).then(|| format!("`{text}` {IMAGE}")),
             _ => None,
         };
         if let Some(wrong) = wrong {
-            self.report(node.place, format!("{name}: {wrong}"), None);
+            let help = help.map(|label| format!("for instance `{label}`"));
+            self.report(node.place, format!("{name}: {wrong}"), help);
         }
     }
 }
@@ -306,13 +343,4 @@ fn expectation(schema: &Json) -> String {
 fn about(schema: Option<&Json>) -> Option<String> {
     let text = schema?.get("description")?.as_str()?;
     Some(text.lines().next()?.trim_end_matches('.').to_owned())
-}
-
-/// A name that Kubernetes takes for a Service.
-pub fn is_dns_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && text.as_bytes()[0].is_ascii_lowercase()
-        && !text.ends_with('-')
 }

@@ -10,6 +10,7 @@ pub mod problem;
 pub mod quantity;
 pub mod semantic;
 pub mod service;
+pub mod text;
 pub mod tree;
 
 use indexmap::IndexMap;

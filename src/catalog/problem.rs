@@ -39,33 +39,64 @@ impl Problem {
     pub fn lines(&self) -> Vec<String> {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
+        let (source, indent) = self.part();
         let mut lines = vec![
-            format!("error: {}", self.message),
+            format!("error: {}", harmless(&self.message)),
             format!("{margin}--> {}:{}:{}", self.file, self.line, self.column),
             format!("{margin} |"),
-            format!("{number} | {}", self.source),
-            format!("{margin} | {}{}", self.indent(), "^".repeat(self.caret_width())),
+            format!("{number} | {source}"),
+            format!("{margin} | {indent}{}", "^".repeat(self.caret_width())),
         ];
         if let Some(suggestion) = &self.suggestion {
-            lines.push(format!("{margin} = help: {suggestion}"));
+            lines.push(format!("{margin} = help: {}", harmless(suggestion)));
         }
         lines
     }
 
-    /// What stands before the caret: as wide on a terminal as the text above it, tabs kept.
-    fn indent(&self) -> String {
-        let before = self.source.chars().take(self.column - 1);
-        before
+    /// The line, or of a long one the part around the offending text; and what stands before the caret: as wide on a
+    /// terminal as the text above it, tabs kept.
+    fn part(&self) -> (String, String) {
+        let from = if self.source.chars().count() > LONGEST {
+            self.column.saturating_sub(1 + LONGEST / 4)
+        } else {
+            0
+        };
+        let mut source: String = self.source.chars().skip(from).take(LONGEST).collect();
+        if self.source.chars().count() > from + LONGEST {
+            source.push('…');
+        }
+        let before = self.source.chars().take(self.column - 1).skip(from);
+        let mut indent: String = before
             .map(|c| match c {
                 '\t' => "\t".to_owned(),
-                c => " ".repeat(unicode_width::UnicodeWidthChar::width(c).unwrap_or(0)),
+                c => " ".repeat(unicode_width::UnicodeWidthChar::width(c).unwrap_or(1)),
             })
-            .collect()
+            .collect();
+        if from > 0 {
+            source.insert(0, '…');
+            indent.insert(0, ' ');
+        }
+        (harmless(&source), indent)
     }
 
     fn caret_width(&self) -> usize {
-        unicode_width::UnicodeWidthStr::width(self.offending().as_str()).max(1)
+        unicode_width::UnicodeWidthStr::width(self.offending().as_str()).clamp(1, LONGEST)
     }
+}
+
+/// So much of a line is shown.
+const LONGEST: usize = 160;
+
+/// What a file says must not steer a terminal.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() && c != '\t' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Every problem of a set of files, sorted by place. Never empty.
@@ -109,7 +140,10 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.as_slice(), self.files()) {
-            ([only], _) => write!(f, "{}:{}:{}: {}", only.file, only.line, only.column, only.message),
+            ([only], _) => {
+                let message = harmless(&only.message);
+                write!(f, "{}:{}:{}: {message}", only.file, only.line, only.column)
+            }
             (many, 1) => write!(f, "{} problems in {}", many.len(), many[0].file),
             (many, files) => write!(f, "{} problems in {files} files", many.len()),
         }
@@ -150,4 +184,36 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_cut_and_control_characters_shown() {
+        let mut problem = Problem {
+            file: "x".to_owned(),
+            line: 1,
+            column: 5001,
+            width: 3,
+            source: "a".repeat(5000) + "b\u{1b}c" + &"d".repeat(5000),
+            message: "no \u{1b}[31mred".to_owned(),
+            suggestion: None,
+        };
+        let lines = problem.lines();
+        assert_eq!(lines[0], "error: no \u{fffd}[31mred");
+        assert!(
+            lines[3].starts_with("1 | …aaa") && lines[3].ends_with("ddd…"),
+            "{lines:?}"
+        );
+        let caret = lines[4].find('^').expect("a caret");
+        assert_eq!(
+            lines[3].chars().skip(caret).take(3).collect::<String>(),
+            "b\u{fffd}c"
+        );
+        problem.source = "short".to_owned();
+        problem.column = 2;
+        assert_eq!(problem.lines()[3..], ["1 | short", "  |  ^^^"]);
+    }
 }

@@ -31,6 +31,16 @@ const GI: u64 = 1 << 30;
 const TI: u64 = 1 << 40;
 
 impl MilliCpu {
+    /// Reads what a person states as a size of something that runs: as [`Self::parse`], but for nothing at all.
+    ///
+    /// # Errors
+    /// It is no amount of CPU, or none.
+    pub fn stated(text: &str) -> Result<Self, String> {
+        match Self::parse(text) {
+            Ok(Self(0)) => Err(format!("`{text}` is no CPU at all: write at least 1m")),
+            other => other.map_err(|wrong| wrong.to_string()),
+        }
+    }
     /// Reads `250m`, `2` or `0.5`.
     pub fn parse(text: &str) -> Result<Self, NotAQuantity> {
         let wrong = || NotAQuantity {
@@ -62,6 +72,48 @@ impl Bytes {
     /// Whole mebibytes, rounded down.
     pub const fn as_mib(self) -> u64 {
         self.0 / MI
+    }
+    /// Reads what a person states as a size of something that runs: as [`Self::parse`], but for what can't be meant.
+    ///
+    /// # Errors
+    /// It is no amount of memory, or so little that a unit was forgotten; the sentence says what was probably meant.
+    pub fn stated(text: &str) -> Result<Self, String> {
+        match Self::parse(text) {
+            Ok(Self(0)) => Err("0 is no memory at all".to_owned()),
+            Ok(Self(bytes)) if bytes < MI => {
+                let number: String = text.chars().take_while(char::is_ascii_digit).collect();
+                Err(format!(
+                    "`{text}` is less than anything runs with ({bytes} bytes): write {number}Mi or {number}Gi"
+                ))
+            }
+            Ok(bytes) => Ok(bytes),
+            Err(wrong) => Err(Self::meant(text).map_or_else(
+                || wrong.to_string(),
+                |meant| format!("{wrong}; did you mean {meant}?"),
+            )),
+        }
+    }
+    /// `512MB`, `512m`, `1.5 gi` and the like in the units that are read here.
+    fn meant(text: &str) -> Option<String> {
+        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, unit) = text.split_at(at);
+        let unit = unit.trim().to_ascii_lowercase();
+        let (first, rest) = unit.split_at_checked(1)?;
+        let power = ["k", "m", "g", "t"].iter().position(|known| *known == first)?;
+        if !["", "i", "b", "ib"].contains(&rest) {
+            return None;
+        }
+        let names = ["Ki", "Mi", "Gi", "Ti"];
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let whole: u64 = whole.parse().ok()?;
+        if fraction.trim_end_matches('0').is_empty() {
+            return Some(format!("{whole}{}", names[power]));
+        }
+        let thousandths: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+        let below = whole
+            .checked_mul(KI)?
+            .checked_add((thousandths * KI).div_ceil(1000))?;
+        Some(format!("{below}{}", names[power.checked_sub(1)?]))
     }
     /// Reads `512Mi`, `2Gi`, `64Ki`, `1Ti`, `500M`, `1G` or a plain number of bytes.
     pub fn parse(text: &str) -> Result<Self, NotAQuantity> {
@@ -109,7 +161,7 @@ impl fmt::Display for Bytes {
 }
 
 macro_rules! quantity {
-    ($name:ident, $format:literal, $pattern:literal, $about:literal) => {
+    ($name:ident, $format:literal, $number:literal, $pattern:literal, $about:literal) => {
         impl Add for $name {
             type Output = Self;
             fn add(self, other: Self) -> Self {
@@ -138,10 +190,12 @@ macro_rules! quantity {
                 #[serde(untagged)]
                 enum TextOrNumber {
                     Number(u64),
+                    Fraction(f64),
                     Text(String),
                 }
                 let text = match TextOrNumber::deserialize(deserializer)? {
                     TextOrNumber::Number(number) => number.to_string(),
+                    TextOrNumber::Fraction(number) => number.to_string(),
                     TextOrNumber::Text(text) => text,
                 };
                 Self::parse(&text).map_err(serde::de::Error::custom)
@@ -152,7 +206,7 @@ macro_rules! quantity {
                 stringify!($name).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": ["string", "integer"], "format": $format, "pattern": $pattern, "minimum": 0, "description": $about })
+                schemars::json_schema!({ "type": ["string", $number], "format": $format, "pattern": $pattern, "minimum": 0, "description": $about })
             }
         }
     };
@@ -161,12 +215,14 @@ macro_rules! quantity {
 quantity!(
     MilliCpu,
     "cpu",
+    "number",
     r"^[0-9]+(m|\.[0-9]{1,3})?$",
     "An amount of CPU such as 250m or 2."
 );
 quantity!(
     Bytes,
     "memory",
+    "integer",
     r"^[0-9]+(Ki|Mi|Gi|Ti|k|M|G)?$",
     "An amount of memory or storage such as 512Mi or 2Gi."
 );
@@ -189,6 +245,28 @@ mod tests {
         for text in ["", "m", "-1", "1.2345", "two", "1e3", "99999999999999999999"] {
             assert!(MilliCpu::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_told_with_what_probably_is() {
+        for (text, told) in [
+            ("24", "24 bytes): write 24Mi or 24Gi"),
+            ("0", "no memory at all"),
+            ("512MB", "did you mean 512Mi?"),
+            ("512m", "did you mean 512Mi?"),
+            ("256mi", "did you mean 256Mi?"),
+            ("1.5Gi", "did you mean 1536Mi?"),
+            ("2.0 GiB", "did you mean 2Gi?"),
+            ("lots", "is not an amount of memory such as 512Mi or 2Gi"),
+            ("-1Gi", "is not an amount of memory"),
+        ] {
+            let wrong = Bytes::stated(text).expect_err(text);
+            assert!(wrong.contains(told), "{text}: {wrong}");
+        }
+        assert_eq!(Bytes::stated("1Mi"), Ok(Bytes::mib(1)));
+        assert_eq!(Bytes::stated("2147483648"), Ok(Bytes::mib(2048)));
+        assert!(MilliCpu::stated("0").is_err() && MilliCpu::stated("0m").is_err());
+        assert_eq!(MilliCpu::stated("1m"), Ok(MilliCpu(1)));
     }
 
     #[test]

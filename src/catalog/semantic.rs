@@ -65,6 +65,9 @@ pub fn help(name: &str, known: &[String]) -> String {
 /// taken for theirs.
 const RESERVED: [&str; 4] = ["cluster", "mesh", "metrics-server", "namespaces"];
 
+/// The ports that Istio's sidecar keeps for itself.
+const SIDECAR: std::ops::RangeInclusive<u16> = 15000..=15090;
+
 /// The checks of one service, wherever in a document it stands.
 pub fn check_service<T>(
     document: &Document<'_, T>,
@@ -120,12 +123,27 @@ pub fn check_service<T>(
     }
     for (index, prefix) in service.prefixes.iter().enumerate() {
         let path = at(&[Key("prefixes"), Item(index)]);
-        if !prefix.starts_with('/') || prefix.len() < 2 || prefix.ends_with('/') {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+        let meant = format!("/{}", prefix.trim_matches('/'));
+        if meant == "/" {
+            let message = format!("the prefix `{prefix}` would take every path");
+            let help = "name the paths that the service answers, such as /api/v1/orders".to_owned();
+            problems.push(document.problem(&path, message, Some(help)));
+        } else if *prefix != meant {
             let message = format!("the prefix `{prefix}` must begin with `/`, and not end with it");
-            problems.push(document.problem(&path, message, Some(format!("/{}", prefix.trim_matches('/')))));
+            problems.push(document.problem(&path, message, Some(format!("write {meant}"))));
+        } else if !prefix.chars().all(plain) || prefix.contains("//") {
+            let message = format!("the prefix `{prefix}` is no plain path");
+            let help = "letters, digits, `-`, `.`, `_`, `~`, and `/` between them".to_owned();
+            problems.push(document.problem(&path, message, Some(help)));
         }
     }
     problems.extend(check_prefixes_named(document, service, base));
+    if SIDECAR.contains(&service.port) {
+        let message = format!("the port {} is Istio's own in every pod", service.port);
+        let help = format!("take one outside of {} to {}", SIDECAR.start(), SIDECAR.end());
+        problems.push(document.problem(&at(&[Key("port")]), message, Some(help)));
+    }
     let scaling = &service.autoscaling;
     if scaling.min > scaling.max || scaling.min == 0 {
         let path = at(&[Key("autoscaling"), Key("min")]);
@@ -208,11 +226,19 @@ fn check_figures<T>(
         }
         if floor_high {
             let path = [base, &[Key("floor"), Key(field)]].concat();
-            problems.push(document.problem(
-                &path,
-                format!("the {field} floor {floor} is above the production request {request}"),
-                None,
-            ));
+            let stated = document.root.has(&path);
+            let (path, message, help) = if stated {
+                let message = format!("the {field} floor {floor} is above the production request {request}");
+                (path, message, None)
+            } else {
+                let path = [base, &[Key("resources"), Key("requests"), Key(field)]].concat();
+                let message = format!(
+                    "the {field} request {request} is below the least that one replica gets, {floor}"
+                );
+                let help = format!("raise it, or state a `floor` with less {field}");
+                (path, message, Some(help))
+            };
+            problems.push(document.problem(&path, message, help));
         }
     }
     problems

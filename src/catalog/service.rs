@@ -45,6 +45,7 @@ pub struct Service {
     pub internet: bool,
     /// Keys and production values of the config map `<name>-config`.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "config-key"}))]
     pub config: IndexMap<String, String>,
     /// Keys of the Secret `<name>-secret`, and where a development value comes from.
     #[serde(default)]

@@ -97,6 +97,20 @@ impl Node {
         }
         node.place
     }
+    /// Whether a path leads to something.
+    pub fn has(&self, path: &[Step<'_>]) -> bool {
+        let mut node = self;
+        for step in path {
+            let next = match (step, &node.value) {
+                (Step::Key(name), _) => node.get(name).map(|(_, node)| node),
+                (Step::Item(index), Value::List(items)) => items.get(*index),
+                (Step::Item(_), _) => None,
+            };
+            let Some(next) = next else { return false };
+            node = next;
+        }
+        true
+    }
     /// The place of a mapping's key, or of the mapping.
     pub fn key_place(&self, path: &[Step<'_>], name: &str) -> Place {
         let mut node = self;
@@ -124,7 +138,8 @@ impl<'a> Source<'a> {
     pub fn new(file: &'a str, text: &'a str) -> Self {
         Self {
             file,
-            lines: text.lines().collect(),
+            // The mark that some editors begin a file with is no part of its first line.
+            lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
         }
     }
     /// A problem in this file.
@@ -168,7 +183,15 @@ impl<'a> Source<'a> {
 /// An open sequence or mapping.
 enum Open {
     List(Place, Vec<Node>),
-    Map(Place, Vec<(Key, Node)>, Option<Key>),
+    Map(Place, Vec<(Key, Node)>, Next),
+}
+
+/// What the next node of a mapping is.
+enum Next {
+    Key,
+    ValueOf(Key),
+    /// The value of what was no key, and was told.
+    ValueOfNothing,
 }
 
 /// Parses one document. `None` where there is no tree at all; problems may come with a tree.
@@ -249,7 +272,7 @@ impl Builder<'_> {
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse(anchor != 0, tag.is_some(), place);
                 self.open
-                    .push(Open::Map(Place { width: 1, ..place }, Vec::new(), None));
+                    .push(Open::Map(Place { width: 1, ..place }, Vec::new(), Next::Key));
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(place, items)) => self.add(Node {
@@ -301,9 +324,13 @@ impl Builder<'_> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
-                None => *pending = Some(self.source.key(node, &mut self.problems)),
-                Some(key) => {
+            Some(Open::Map(_, entries, next)) => match std::mem::replace(next, Next::Key) {
+                Next::Key => {
+                    let key = self.source.key(node, &mut self.problems);
+                    *next = key.map_or(Next::ValueOfNothing, Next::ValueOf);
+                }
+                Next::ValueOfNothing => {}
+                Next::ValueOf(key) => {
                     if let Some((first, _)) = entries.iter().find(|(other, _)| other.name == key.name) {
                         let message =
                             format!("`{}` appears twice; first in line {}", key.name, first.place.line);
@@ -318,20 +345,22 @@ impl Builder<'_> {
 }
 
 impl Source<'_> {
-    fn key(&self, node: Node, problems: &mut Vec<Problem>) -> Key {
+    fn key(&self, node: Node, problems: &mut Vec<Problem>) -> Option<Key> {
         let name = match node.value {
             Value::Text(text) => text,
             Value::Integer(number) => number.to_string(),
             Value::Bool(value) => value.to_string(),
             _ => {
-                problems.push(self.problem(node.place, "a key must be text", None));
-                String::new()
+                let help = matches!(node.value, Value::Float(_) | Value::Null)
+                    .then(|| "put it between double quotes".to_owned());
+                problems.push(self.problem(node.place, "a key must be text", help));
+                return None;
             }
         };
-        Key {
+        Some(Key {
             name,
             place: node.place,
-        }
+        })
     }
 }
 
@@ -345,9 +374,13 @@ fn plain(text: &str) -> Value {
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        return text
-            .parse()
-            .map_or_else(|_| Value::Text(text.to_owned()), Value::Integer);
+        // One that is too large for every field is still a number.
+        let most = if text.starts_with('-') {
+            i128::MIN
+        } else {
+            i128::MAX
+        };
+        return Value::Integer(text.parse().unwrap_or(most));
     }
     let numeric = digits
         .bytes()

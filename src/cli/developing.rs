@@ -99,8 +99,9 @@ pub async fn developed(
 
 /// Brings the platform up and watches, until Ctrl+C.
 pub fn session(context: &Context, up: &Up, named: &[String], showing: Showing) -> Result<(), Failure> {
-    let _turn = Turn::take(&context.loaded()?.make_state()?)?;
+    // Planned first: what is refused leaves no folder of state behind.
     let mut current = plan(context, up, named)?;
+    let _turn = Turn::take(&context.loaded()?.make_state()?)?;
     let mut first = true;
     loop {
         tell_inferred(&current.services, &current.context.reporter());

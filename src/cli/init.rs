@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::output::OutputArgs;
+use super::overrides::write_whole;
 use super::workspace::Loaded;
 use super::{Context, Run, complete};
 use crate::failure::{Failure, Family, Plain};
+use crate::image::read_dockerfile;
 use crate::reload::draft::{self, Placed};
 use crate::reload::infer::{Inferred, infer};
 use crate::reload::source::look;
@@ -50,6 +52,8 @@ struct Proposal {
     inferred: Inferred,
     /// Whether it was or would be written; what the file says already is not.
     new: bool,
+    #[serde(skip)]
+    has_rules: bool,
 }
 
 impl Run for Init {
@@ -106,21 +110,23 @@ impl Init {
             let source = said.source.clone().unwrap_or_else(|| service.source.clone());
             let folder = loaded.root.join(&source);
             let dockerfile = folder.join(said.dockerfile.as_deref().unwrap_or("Dockerfile"));
-            let text = match std::fs::read_to_string(&dockerfile) {
+            let text = match read_dockerfile(&dockerfile) {
                 Ok(text) => text,
-                Err(error) if named => return Err(ReloadError::io("read", dockerfile)(error).into()),
-                Err(_) => continue,
+                Err(error) if !named && not_there(&error) => continue,
+                Err(error) => return Err(ReloadError::io("read", dockerfile)(error).into()),
             };
             let args = said.args.clone().into_iter().collect();
             let built = said.build.is_some();
             let inferred = infer(&text, said.target.as_deref(), &args, built, &look(&folder));
-            let new = said.sync.is_none() && !inferred.sync.is_empty();
+            let has_rules = said.sync.is_some();
+            let new = !has_rules && !inferred.sync.is_empty();
             found.insert(
                 name.clone(),
                 Proposal {
                     source,
                     inferred,
                     new,
+                    has_rules,
                 },
             );
         }
@@ -139,13 +145,15 @@ impl Init {
     }
 }
 
+fn not_there(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
 /// A file that could not be read afterwards is not written.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
     crate::profile::read_workspace(&(file.display().to_string(), text.to_owned()))?;
-    let new = file.with_extension("yaml.new");
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, file))
-        .map_err(|error| ReloadError::io("write", file)(error).into())
+    write_whole(file, text).map_err(|error| ReloadError::io("write", file)(error).into())
 }
 
 fn told(proposals: &IndexMap<String, Proposal>, placed: &Placed, file: &Path, written: bool) -> String {
@@ -153,11 +161,10 @@ fn told(proposals: &IndexMap<String, Proposal>, placed: &Placed, file: &Path, wr
     for (name, proposal) in proposals {
         lines.push(format!("{name} ({})", proposal.source));
         lines.extend(proposal.inferred.notes.iter().map(|note| format!("  {note}")));
-        if !proposal.new {
-            lines.push(
-                "  nothing to write: the workspace file has its rules, or nothing could be inferred"
-                    .to_owned(),
-            );
+        if proposal.has_rules {
+            lines.push("  the workspace file has its rules already".to_owned());
+        } else if !proposal.new {
+            lines.push("  nothing can be synced: each change is an image".to_owned());
         }
     }
     lines.push(String::new());
@@ -169,7 +176,7 @@ fn told(proposals: &IndexMap<String, Proposal>, placed: &Placed, file: &Path, wr
         }
         Placed::Beside(part) => {
             lines.push(format!(
-                "Put this below `services` of {}, where these services stand already:",
+                "{} is written in a way that can't be changed safely. Put this below its `services`:",
                 file.display()
             ));
             lines.push(part.clone());

@@ -31,7 +31,7 @@ use clap::{CommandFactory as _, Parser};
 pub use context::Context;
 pub use globals::Globals;
 
-use crate::failure::{Failure, Family};
+use crate::failure::{Failure, Family, Plain};
 use crate::report::error;
 use crate::supply::engine::runtime as runtime_wrapper;
 
@@ -167,14 +167,51 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Help and version go to stdout with code 0, everything else to stderr with code 2. A closed pipe is not an error.
+/// Help and version go to stdout with code 0, everything else to stderr with code 2, as JSON where that was asked for. A
+/// closed pipe is not an error.
 fn usage(error: &clap::Error) -> ExitCode {
-    drop(error.print());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if error.use_stderr() && asks_for_data(&arguments) {
+        let text = error::json(&plain(&error.to_string()));
+        drop(std::io::stderr().write_all(text.as_bytes()));
+    } else {
+        drop(error.print());
+    }
     if error.use_stderr() {
         ExitCode::from(Family::Usage.exit_code())
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Whether a command line that can't be read as a whole asks for output that programs read.
+fn asks_for_data(arguments: &[String]) -> bool {
+    let formats = ["json", "yaml"];
+    let own = arguments.iter().take_while(|word| *word != "--");
+    let own: Vec<&str> = own.map(String::as_str).collect();
+    own.windows(2)
+        .any(|pair| ["-o", "--output"].contains(&pair[0]) && formats.contains(&pair[1]))
+        || own.iter().any(|word| {
+            let value = word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o"));
+            value.is_some_and(|value| formats.contains(&value.trim_start_matches('=')))
+        })
+}
+
+/// What clap says, in the parts that every failure has: the message, what else there is to know, the next command.
+fn plain(text: &str) -> Plain {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or_default();
+    let (mut details, mut hint) = (Vec::new(), None);
+    for line in lines {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => hint = Some(tip.to_owned()),
+            None if line.starts_with("For more information") => {}
+            None => details.push(line.to_owned()),
+        }
+    }
+    Plain::new(Family::Usage, message.strip_prefix("error: ").unwrap_or(message))
+        .with_details(details)
+        .with_hint(hint.unwrap_or_else(|| "vadev VERB --help".to_owned()))
 }
 
 #[cfg(test)]

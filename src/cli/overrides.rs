@@ -1,6 +1,7 @@
 //! Changes that land in the workspace file, so that `up` and `promote` keep them.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use super::Context;
 use super::platform::Wanted;
@@ -114,22 +115,10 @@ impl Edited {
     }
 
     fn put(&self, text: &str) -> Result<(), Failure> {
-        // A link is followed, or renaming would replace it by a file.
-        let file = std::fs::canonicalize(&self.loaded.file).unwrap_or_else(|_| self.loaded.file.clone());
-        let write = || -> std::io::Result<()> {
-            let mut draft = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(&self.loaded.root))?;
-            draft.write_all(text.as_bytes())?;
-            draft.as_file().sync_all()?;
-            let kept = std::fs::metadata(&file).map(|meta| meta.permissions());
-            let permissions = kept.unwrap_or_else(|_| readable());
-            std::fs::set_permissions(draft.path(), permissions)?;
-            draft.persist(&file)?;
-            Ok(())
-        };
-        write().map_err(|error| self.trouble(&error))
+        write_whole(&self.loaded.file, text).map_err(|error| self.trouble(&error))
     }
 
-    fn trouble(&self, error: &std::io::Error) -> Failure {
+    fn trouble(&self, error: &io::Error) -> Failure {
         Plain::new(
             Family::Environment,
             format!("cannot write {}: {error}", self.file()),
@@ -137,6 +126,20 @@ impl Edited {
         .with_hint("check its permissions and the free space")
         .into()
     }
+}
+
+/// Writes a file of the user's own, whole or not at all; what it may be done with stays.
+pub fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    // A link is followed, or renaming would replace it by a file.
+    let file = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let mut draft = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+    draft.write_all(text.as_bytes())?;
+    draft.as_file().sync_all()?;
+    let kept = std::fs::metadata(&file).map(|meta| meta.permissions());
+    let permissions = kept.unwrap_or_else(|_| readable());
+    std::fs::set_permissions(draft.path(), permissions)?;
+    draft.persist(&file)?;
+    Ok(())
 }
 
 /// What a new file of the user's own would have.

@@ -20,7 +20,7 @@ pub struct Scale {
     #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
     service: String,
     /// Replicas
-    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(0..=50))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=50))]
     replicas: u32,
     /// Leave vadev.yaml alone
     #[arg(long, action = ArgAction::SetTrue)]

@@ -37,19 +37,19 @@ pub struct Size {
     #[arg(long, value_name = "NAME.FIELD=VALUE", help_heading = "What and how large")]
     pub set: Vec<String>,
     /// Most CPU that the cluster may take, for instance 2 or 1500m
-    #[arg(long, value_name = "CPU", env = "VADEV_CPUS", hide_env = true, value_parser = cpu, help_heading = "What and how large")]
+    #[arg(long, value_name = "CPU", env = "VADEV_CPUS", hide_env = true, value_parser = cpu, allow_negative_numbers = true, help_heading = "What and how large")]
     pub cpus: Option<MilliCpu>,
     /// Most memory that the cluster may take, for instance 6Gi
-    #[arg(long, value_name = "BYTES", env = "VADEV_MEMORY", hide_env = true, value_parser = memory, help_heading = "What and how large")]
+    #[arg(long, value_name = "BYTES", env = "VADEV_MEMORY", hide_env = true, value_parser = memory, allow_negative_numbers = true, help_heading = "What and how large")]
     pub memory: Option<Bytes>,
 }
 
 fn cpu(text: &str) -> Result<MilliCpu, String> {
-    MilliCpu::parse(text).map_err(|error| error.to_string())
+    MilliCpu::stated(text)
 }
 
 fn memory(text: &str) -> Result<Bytes, String> {
-    Bytes::parse(text).map_err(|error| error.to_string())
+    Bytes::stated(text)
 }
 
 impl Selecting {

@@ -34,11 +34,20 @@ pub struct Token {
     )]
     roles: Vec<String>,
     /// How long it is good for
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = timeout::parse,
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = lifetime,
           env = "VADEV_TOKEN_TTL", hide_env = true)]
     ttl: Duration,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// A token carries whole seconds.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let found = timeout::parse(text)?;
+    if found.as_secs() == 0 {
+        return Err("such a token is never good; give it a second at least".to_owned());
+    }
+    Ok(found)
 }
 
 impl Run for Token {

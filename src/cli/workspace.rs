@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::catalog::{Catalog, NamedText};
+use crate::catalog::tree::Step::{Item, Key};
+use crate::catalog::{Catalog, NamedText, Problem, Problems};
 use crate::failure::{Failure, Family, Plain};
-use crate::profile::{Profile, ResolveError, Sources, Workspace, load_all, read_workspace};
+use crate::profile::{Profile, ResolveError, Sources, Workspace, load_all, problem_in, read_workspace};
 
 /// The name of the workspace file.
 const FILE: &str = "vadev.yaml";
@@ -68,9 +69,28 @@ impl Loaded {
         let mut sources = Sources::default();
         let mut files = vec![file.clone()];
         let workspace = read_workspace(&text)?;
-        for path in &workspace.extra_service_files {
+        let mut problems = Vec::new();
+        for (index, path) in workspace.extra_service_files.iter().enumerate() {
             files.push(root.join(path));
-            sources.extra_services.push(text_of(&root.join(path))?);
+            match text_of(&root.join(path)) {
+                Ok(text) => sources.extra_services.push(text),
+                Err(failure) => {
+                    let path = [Key("extraServiceFiles"), Item(index)];
+                    problems.push(problem_in(&text, &path, failure.to_string(), failure.hint()));
+                }
+            }
+        }
+        if let Some(folder) = workspace
+            .catalog
+            .as_ref()
+            .filter(|folder| !root.join(folder).is_dir())
+        {
+            let message = format!("there is no folder {}", root.join(folder).display());
+            let help = "it is looked for from the folder of this file".to_owned();
+            problems.push(problem_in(&text, &[Key("catalog")], message, Some(help)));
+        }
+        if let Some(problems) = Problems::of(problems) {
+            return Err(problems.into());
         }
         if let Some(folder) = &workspace.catalog {
             let folder = root.join(folder);
@@ -158,8 +178,44 @@ fn name_of(folder: &Path) -> String {
 
 /// A file's path as it is shown, and its text.
 pub fn text_of(file: &Path) -> Result<NamedText, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| unreadable("read", file, &error))?;
-    Ok((file.display().to_string(), text))
+    let bytes = fs::read(file).map_err(|error| unreadable("read", file, &error))?;
+    let name = file.display().to_string();
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Problems::some(vec![no_text(
+            name,
+            error.as_bytes(),
+            error.utf8_error().valid_up_to(),
+        )])
+        .into()),
+    }
+}
+
+/// Bytes that are no UTF-8, from `at` on.
+fn no_text(file: String, bytes: &[u8], at: usize) -> Problem {
+    let before = String::from_utf8_lossy(&bytes[..at]);
+    let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = bytes[begin..]
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let (message, help) = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        (
+            "the file is UTF-16",
+            format!("save it as UTF-8, for instance: iconv -f UTF-16 -t UTF-8 {file}"),
+        )
+    } else {
+        ("no UTF-8 from here on", "save the file as UTF-8".to_owned())
+    };
+    Problem {
+        file,
+        line: before.matches('\n').count() + 1,
+        column: before[begin..].chars().count() + 1,
+        width: 1,
+        source: String::from_utf8_lossy(line).trim_end().to_owned(),
+        message: message.to_owned(),
+        suggestion: Some(help),
+    }
 }
 
 /// The YAML files of a folder by name; none where the folder is missing.
@@ -188,8 +244,12 @@ fn unreadable(action: &str, path: &Path, error: &io::Error) -> Failure {
         format!("cannot {action} {}: {error}", path.display()),
     );
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => "check the path; relative ones start from the workspace file's folder",
-        _ => "check the permissions of the file and its folder",
+        io::ErrorKind::NotFound if path.is_relative() => {
+            "check the path; it starts from the folder that you are in".to_owned()
+        }
+        io::ErrorKind::NotFound => "check the path".to_owned(),
+        io::ErrorKind::IsADirectory => format!("name a file in it, such as {}", path.join(FILE).display()),
+        _ => "check the permissions of the file and its folder".to_owned(),
     };
     failure.with_hint(hint).into()
 }
@@ -238,6 +298,47 @@ mod tests {
         let failure = Loaded::open(Some(Path::new("other.yaml")), folder.path()).unwrap_err();
         assert!(failure.to_string().contains("other.yaml"), "{failure}");
         assert!(failure.hint().is_some());
+    }
+
+    #[test]
+    fn everything_that_the_file_names_and_is_not_there_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\ncatalog: nowhere\nextraServiceFiles: [a.yaml, b.yaml]\n";
+        fs::write(folder.path().join(FILE), text).unwrap();
+        let told = Loaded::open(None, folder.path())
+            .unwrap_err()
+            .details()
+            .join("\n");
+        for expected in [
+            "vadev.yaml:4:10",
+            "there is no folder",
+            "vadev.yaml:5:21",
+            "vadev.yaml:5:29",
+            "b.yaml",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        fs::write(&file, b"name: shop\nprofile: caf\xe9\n").unwrap();
+        let failure = Loaded::open(None, folder.path()).unwrap_err();
+        assert_eq!(failure.family(), Family::Usage);
+        assert!(
+            failure.to_string().contains("vadev.yaml:2:13: no UTF-8"),
+            "{failure}"
+        );
+        fs::write(&file, b"\xff\xfen\0a\0").unwrap();
+        let failure = Loaded::open(None, folder.path()).unwrap_err();
+        assert!(
+            failure.to_string().contains("vadev.yaml:1:1: the file is UTF-16"),
+            "{failure}"
+        );
+        let failure = Loaded::open(Some(Path::new(".")), folder.path()).unwrap_err();
+        assert!(failure.hint().unwrap().contains("vadev.yaml"), "{failure}");
     }
 
     #[test]

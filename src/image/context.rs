@@ -75,7 +75,7 @@ impl Context {
 
     /// The Dockerfile's text.
     pub fn dockerfile_text(&self) -> io::Result<String> {
-        fs::read_to_string(&self.dockerfile)
+        read_dockerfile(&self.dockerfile)
     }
 
     /// What the ignore file leaves out.
@@ -222,6 +222,11 @@ pub fn ignore_of(root: &Path, dockerfile: &Path) -> Result<DockerIgnore, String>
         }
     }
     Ok(DockerIgnore::default())
+}
+
+/// A Dockerfile's text. Builders take any bytes; what is no UTF-8 can only stand in a remark or a value.
+pub fn read_dockerfile(file: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
 }
 
 /// The ignore file that belongs to one Dockerfile.

@@ -31,6 +31,7 @@ impl Dockerfile {
     pub fn parse(text: &str) -> Self {
         let mut file = Self {
             needs_buildkit: text
+                .trim_start_matches('\u{feff}')
                 .lines()
                 .take_while(|line| line.starts_with('#'))
                 .any(|line| line.replace(' ', "").starts_with("#syntax=")),

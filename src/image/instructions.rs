@@ -13,7 +13,10 @@ pub struct Instruction {
 
 /// Joins continuation lines, drops remarks and the bodies of here-documents.
 pub fn instructions(text: &str) -> Vec<Instruction> {
+    // The mark that some editors begin a file with is no part of its first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines: Vec<&str> = text.lines().collect();
+    let escape = escape(&lines);
     let is_remark = |line: &str| line.trim_start().starts_with('#');
     let mut found = Vec::new();
     let mut at = 0;
@@ -29,7 +32,7 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
                 open = !whole.is_empty();
                 continue;
             }
-            let part = line.trim_end().strip_suffix('\\');
+            let part = line.trim_end().strip_suffix(escape);
             open = part.is_some();
             whole.push_str(part.unwrap_or(line).trim());
             whole.push(' ');
@@ -54,6 +57,18 @@ pub fn instructions(text: &str) -> Vec<Instruction> {
         });
     }
     found
+}
+
+/// What continues a line: a backslash, or what a directive at the very top of the file names.
+fn escape(lines: &[&str]) -> char {
+    let directives = lines.iter().map_while(|line| {
+        let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
+        let name = name.trim();
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        is_name.then(|| (name.to_ascii_lowercase(), value.trim()))
+    });
+    let mut named = directives.filter(|(name, value)| name == "escape" && *value == "`");
+    if named.next().is_some() { '`' } else { '\\' }
 }
 
 /// The word that a here-document ends with.
@@ -144,6 +159,23 @@ mod tests {
         let expected = [(3, "FROM", "a"), (4, "RUN", "b && c"), (8, "COPY", "x")];
         let expected = expected.map(|(line, keyword, rest)| (line, keyword.to_owned(), rest.to_owned()));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn directives_and_marks_at_the_top_are_understood() {
+        let keywords =
+            |text: &str| -> Vec<String> { read(text).into_iter().map(|(_, keyword, _)| keyword).collect() };
+        assert_eq!(keywords("\u{feff}FROM a\nUSER b"), ["FROM", "USER"]);
+        let text = "# syntax=x\n# Escape = `\nFROM a\nCOPY b `\n  c\nCOPY d C:\\\nUSER 1\n";
+        let found = read(text);
+        assert_eq!(found[1].2, "b c");
+        assert_eq!(found[2].2, "d C:\\");
+        assert_eq!(keywords(text), ["FROM", "COPY", "COPY", "USER"]);
+        // After a remark nothing is a directive any more.
+        assert_eq!(
+            keywords("# ours\n# escape=`\nFROM a\\\n b\nUSER 1"),
+            ["FROM", "USER"]
+        );
     }
 
     #[test]

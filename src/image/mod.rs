@@ -27,7 +27,7 @@ mod wanted;
 
 pub use append::{Appended, Base};
 pub use build::{BuildRequest, Built, SERVICE_LABEL, build, engine_id, repository_digests};
-pub use context::{Context, beside, ignore_of};
+pub use context::{Context, beside, ignore_of, read_dockerfile};
 pub use dockerfile::{Base as BaseImage, Dockerfile};
 pub use dockerignore::DockerIgnore;
 pub use error::ImageError;

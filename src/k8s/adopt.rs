@@ -36,11 +36,11 @@ pub async fn adopt(
         let Some(accounts) = accounts(&fields, path, except) else {
             return Ok(());
         };
-        let patch = json!([
+        let operations = json!([
             { "op": "test", "path": "/metadata/resourceVersion", "value": found.metadata.resource_version },
             { "op": "replace", "path": "/metadata/managedFields", "value": accounts },
         ]);
-        let patch = serde_json::from_value(patch).map_err(|error| K8sError::Malformed {
+        let operations = serde_json::from_value(operations).map_err(|error| K8sError::Malformed {
             subject: subject.clone(),
             problem: format!("its patch can't be made: {error}"),
         })?;
@@ -49,7 +49,7 @@ pub async fn adopt(
             ..PatchParams::default()
         };
         match api
-            .patch(&target.name, &params, &Patch::Json::<Value>(patch))
+            .patch(&target.name, &params, &Patch::Json::<Value>(operations))
             .await
         {
             Ok(_) => return Ok(()),

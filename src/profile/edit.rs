@@ -186,12 +186,15 @@ fn insert(text: &str, map: &Spot, path: &[&str], scalar: &str) -> String {
     };
     match (in_flow, entries.last()) {
         (true, None) => splice(text, map.start, map.end, &format!("{{ {} }}", flow(path, scalar))),
-        (true, Some(_)) => splice(
-            text,
-            map.start + 1,
-            map.start + 1,
-            &format!(" {},", flow(path, scalar)),
-        ),
+        (true, Some(_)) => {
+            let at = map.start + 1;
+            let gap = if text[at..].starts_with(char::is_whitespace) {
+                ""
+            } else {
+                " "
+            };
+            splice(text, at, at, &format!(" {},{gap}", flow(path, scalar)))
+        }
         (false, Some(last)) => {
             let mut at = end_of(&last.value, last.key.end);
             // A block scalar's end is the beginning of the next line.
@@ -343,6 +346,7 @@ mod tests {
         );
         assert_eq!(text, "services: # none yet\n  a:\n    replicas: 2\nname: x\n");
         assert_eq!(changed("s: {}\n", &["s", "a", "b"], "1"), "s: { a: { b: 1 } }\n");
+        assert_eq!(changed("s: {a: 1}\n", &["s", "b"], "2"), "s: { b: 2, a: 1}\n");
     }
 
     #[test]

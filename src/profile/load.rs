@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 
+use super::misplaced::{check_sync, contradictions, unknown_services, unknown_systems};
 use super::profile::ServiceChoice;
 use super::workspace::LONGEST_NAME;
 use super::{Profile, Workspace};
 use crate::catalog::load::{Document, load_beside, overlay, read_document};
 use crate::catalog::semantic::{Names, check_service, help};
-use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
+use crate::catalog::tree::{Place, Source, Step, parse};
 use crate::catalog::{Catalog, NamedText, Problem, Problems, Service, embedded_files, embedded_profiles};
 
 /// The texts that a run is made of, as a room with file access found them. `Default` is what is built into vadev.
@@ -41,6 +42,20 @@ pub fn read_workspace(file: &NamedText) -> Result<Workspace, Problems> {
         Ok(document) => Ok(document.entry),
         Err(problems) => Err(Problems::some(problems)),
     }
+}
+
+/// A problem of the workspace file at what a path leads to.
+pub fn problem_in(file: &NamedText, path: &[Step<'_>], message: String, help: Option<String>) -> Problem {
+    let source = Source::new(&file.0, &file.1);
+    let start = Place {
+        line: 1,
+        column: 1,
+        width: 1,
+    };
+    let place = parse(&source, &file.1)
+        .0
+        .map_or(start, |root| root.place_of(path));
+    source.problem(place, message, help)
 }
 
 /// Reads everything. `name` is the workspace's where it has no file. All problems of all files come at once, except that
@@ -111,6 +126,11 @@ pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
     })
 }
 
+/// Names of services, systems, their aliases and workloads.
+pub fn component_names(catalog: &Catalog) -> Vec<String> {
+    [service_names(catalog), system_names(catalog)].concat()
+}
+
 fn service_names(catalog: &Catalog) -> Vec<String> {
     catalog.services.keys().cloned().collect()
 }
@@ -151,7 +171,14 @@ fn check_profile(document: &Document<'_, Profile>, catalog: &Catalog) -> Vec<Pro
             ));
         }
     }
-    let known = [services, system_names(catalog)].concat();
+    let known = component_names(catalog);
+    for (name, change) in &profile.overrides {
+        problems.extend(contradictions(
+            document,
+            &[Key("overrides"), Key(name)],
+            &change.resources,
+        ));
+    }
     problems.extend(unknown_keys(
         document,
         "overrides",
@@ -222,19 +249,24 @@ fn check_workspace(
         let message = format!("no profile is called `{profile}`");
         problems.push(document.problem(&[Key("profile")], message, Some(help(profile, &known))));
     }
-    problems.extend(unknown_keys(
-        document,
-        "services",
-        workspace.services.keys(),
-        &services,
-    ));
     let systems = system_names(catalog);
-    problems.extend(unknown_keys(
-        document,
-        "infrastructure",
-        workspace.infrastructure.keys(),
-        &systems,
-    ));
+    problems.extend(unknown_services(document, &services, &systems));
+    problems.extend(unknown_systems(document, &services, &systems));
+    problems.extend(check_sync(document));
+    for (name, service) in &workspace.services {
+        problems.extend(contradictions(
+            document,
+            &[Key("services"), Key(name)],
+            &service.resources,
+        ));
+    }
+    for (name, change) in &workspace.infrastructure {
+        problems.extend(contradictions(
+            document,
+            &[Key("infrastructure"), Key(name)],
+            &change.resources,
+        ));
+    }
     let names = Names {
         services,
         stores: catalog.store_names().into_iter().map(str::to_owned).collect(),
@@ -342,6 +374,47 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
+        let text = "services:\n  redis: {}\n  billing: {}\n  agent-engine:\n    source: a\n    sync: [{ from: ../x, to: /a }, { from: b, to: / }]\n\
+                    infrastructure:\n  rag-engine: {}\n  \
+                    redis: { resources: { limits: { memory: 64Mi, cpu: 1 }, requests: { memory: 4Gi, cpu: 1 } } }\n";
+        let details = load_workspace(text).expect_err("wrong").details().join("\n");
+        for expected in [
+            "it is a system: state it under `infrastructure`",
+            "one of your own is described under `extraServices`",
+            "it is a service: state it under `services`",
+            "`../x` is no path below the service's source",
+            "`/` is no place to sync to",
+            "the memory limit 64Mi is below the request 4Gi",
+        ] {
+            assert!(details.contains(expected), "{expected}\n{details}");
+        }
+    }
+
+    #[test]
+    fn values_that_a_cluster_would_refuse_are_told_here() {
+        let text = "services:\n  agent-engine:\n    image: UPPER case:x\n    config: { 'a b': x, 1: y }\n    \
+                    resources: { limits: { memory: 24, cpu: 0.5 }, requests: { memory: 512MB, cpu: 0 } }\n    replicas: \"2\"\n  \
+                    rag-engine: { replicas: 99999999999999999999999999999999999999999999 }\n  voice-engine:\n";
+        let problems = load_workspace(text).expect_err("wrong");
+        let details = problems.details().join("\n");
+        for expected in [
+            "`UPPER case:x` is no image such as",
+            "`a b` is no name of a variable",
+            "`1` is no name of a variable",
+            "write 24Mi or 24Gi",
+            "did you mean 512Mi?",
+            "`0` is no CPU at all",
+            "leave the quotes away",
+            "`replicas` is 99999999999999999999999999999999999999999999, and must be at most 50",
+            "give it a value, or take the line away",
+        ] {
+            assert!(details.contains(expected), "{expected}\n{details}");
+        }
+        assert_eq!(problems.all().len(), 9, "{details}");
+    }
+
+    #[test]
     fn fields_and_types_of_the_file_come_all_at_once() {
         let text = "services:\n  agent-engine:\n    sync: [{ form: a, to: b }]\n    restart: proces\n    replicas: -1\n";
         let details = load_workspace(text).expect_err("wrong").details().join("\n");
@@ -402,6 +475,27 @@ mod tests {
             problems.all()[0].message,
             format!("the prefix `{identity}` is taken already, by identity-service")
         );
+        for (wrong, expected) in [
+            ("/", "the prefix `/` would take every path"),
+            ("api", "write /api"),
+            ("'/a?b'", "the prefix `/a?b` is no plain path"),
+        ] {
+            let details = load_workspace(&prefix.replace("PREFIX", wrong))
+                .expect_err(wrong)
+                .details()
+                .join("\n");
+            assert!(details.contains(expected), "{details}");
+        }
+        let port = good.replace("    replicas: 1\n", "    replicas: 1\n    port: 15001\n");
+        assert!(
+            load_workspace(&port)
+                .expect_err("taken")
+                .to_string()
+                .contains("Istio's own")
+        );
+        let small = good.replace("requests: { cpu: 100m,", "requests: { cpu: 5m,");
+        let told = load_workspace(&small).expect_err("small").to_string();
+        assert!(told.contains("the cpu request 5m is below the least"), "{told}");
         assert!(load_workspace(&prefix.replace("PREFIX", "/api/v1/theirs")).is_ok());
         assert!(load_workspace(&prefix.replace("PREFIX", "/api/v1/ours")).is_err());
     }

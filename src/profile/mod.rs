@@ -4,6 +4,7 @@ pub mod capacity;
 mod choose;
 pub mod edit;
 mod load;
+mod misplaced;
 mod order;
 #[allow(clippy::module_inception)]
 pub mod profile;
@@ -15,7 +16,8 @@ pub mod stack;
 pub mod workspace;
 
 pub use capacity::{Capacity, TooSmall};
-pub use load::{Loaded, Sources, load_all, read_workspace};
+pub use load::{Loaded, Sources, component_names, load_all, problem_in, read_workspace};
+pub use misplaced::contradictions;
 pub use profile::Profile;
 pub use resolve::resolve;
 pub use selection::{ResolveError, Selection};

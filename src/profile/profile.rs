@@ -104,8 +104,10 @@ pub struct Override {
     pub resources: ResourceOverride,
     /// A whole image reference instead of the catalog's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "image"))]
     pub image: Option<String>,
     /// Keys added to or replaced in the configuration: a service's config map, a workload's environment.
+    #[schemars(extend("propertyNames" = {"format": "config-key"}))]
     pub config: IndexMap<String, String>,
 }
 

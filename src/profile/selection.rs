@@ -2,6 +2,7 @@
 
 use super::profile::{AmountOverride, Override};
 use crate::catalog::problem::nearest;
+use crate::catalog::text::{CONFIG_KEY, IMAGE, is_config_key, is_image};
 use crate::catalog::{Bytes, MilliCpu};
 use crate::failure::{Diagnose, Family};
 
@@ -122,6 +123,9 @@ pub fn parse_set(text: &str) -> Result<(String, Override), ResolveError> {
         .ok_or_else(|| wrong("a `.` is missing between name and field".to_owned()))?;
     let mut change = Override::default();
     if let Some(key) = field.strip_prefix("config.") {
+        if !is_config_key(key) {
+            return Err(wrong(format!("`{key}` {CONFIG_KEY}")));
+        }
         change.config.insert(key.to_owned(), value.to_owned());
         return Ok((name.to_owned(), change));
     }
@@ -131,7 +135,8 @@ pub fn parse_set(text: &str) -> Result<(String, Override), ResolveError> {
             change.replicas =
                 Some(replicas.ok_or_else(|| wrong(format!("`{value}` is no number from 0 to 50")))?);
         }
-        "image" => change.image = Some(value.to_owned()),
+        "image" if is_image(value) => change.image = Some(value.to_owned()),
+        "image" => return Err(wrong(format!("`{value}` {IMAGE}"))),
         "requests.cpu" | "requests.memory" => {
             change.resources.requests = amount(field, value).map_err(wrong)?;
         }
@@ -155,9 +160,9 @@ pub fn parse_set(text: &str) -> Result<(String, Override), ResolveError> {
 fn amount(field: &str, value: &str) -> Result<AmountOverride, String> {
     let mut amount = AmountOverride::default();
     if matches!(field, "requests.cpu" | "limits.cpu") {
-        amount.cpu = Some(MilliCpu::parse(value).map_err(|e| e.to_string())?);
+        amount.cpu = Some(MilliCpu::stated(value)?);
     } else {
-        amount.memory = Some(Bytes::parse(value).map_err(|e| e.to_string())?);
+        amount.memory = Some(Bytes::stated(value)?);
     }
     Ok(amount)
 }
@@ -181,6 +186,10 @@ mod tests {
             "x.replicas=51",
             "x.limits.memory=1.5Gi",
             "x.colour=red",
+            "x.limits.memory=24",
+            "x.image=",
+            "x.image=Team/name",
+            "x.config.a b=c",
             "",
         ] {
             assert!(parse_set(wrong).is_err(), "{wrong}");

@@ -88,8 +88,10 @@ pub struct WorkspaceService {
     pub restart: Restart,
     /// A whole image reference to run instead of a build or a stand-in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "image"))]
     pub image: Option<String>,
     /// Keys added to or replaced in the service's configuration.
+    #[schemars(extend("propertyNames" = {"format": "config-key"}))]
     pub config: IndexMap<String, String>,
     /// Replicas.
     #[serde(skip_serializing_if = "Option::is_none")]

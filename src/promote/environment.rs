@@ -4,8 +4,13 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::load::read_document;
-use crate::catalog::{NamedText, Problems};
+use crate::catalog::load::{Document, read_document};
+use crate::catalog::semantic::help;
+use crate::catalog::text::{IMAGE, is_image};
+use crate::catalog::tree::Step;
+use crate::catalog::tree::Step::{Item, Key};
+use crate::catalog::{NamedText, Problem, Problems};
+use crate::profile::contradictions;
 use crate::profile::profile::Override;
 
 /// A production environment. Everything has a default but where tokens come from, which nobody can guess.
@@ -140,22 +145,170 @@ impl Environment {
         }
     }
 
-    /// Reads a file; every problem with line and column.
-    pub fn read(file: &NamedText) -> Result<Self, Problems> {
+    /// Reads a file; every problem with line and column. `known` are the names of the catalog's components.
+    pub fn read(file: &NamedText, known: &[String]) -> Result<Self, Problems> {
         let document = read_document::<Self>(&file.0, &file.1).map_err(Problems::some)?;
-        let secrets = &document.entry.secrets;
-        if secrets.mode == SecretMode::External && secrets.store.is_none() {
-            use crate::catalog::tree::Step::Key;
-            let message = "`mode: external` needs the name of a store";
-            let help = "add `store: NAME`, as `kubectl get clustersecretstores` lists it".to_owned();
-            return Err(Problems::some(vec![document.problem(
-                &[Key("secrets")],
-                message,
-                Some(help),
-            )]));
+        let mut problems = unknown(&document, known);
+        problems.extend(wrong_hosts(&document));
+        problems.extend(wrong_texts(&document));
+        for (name, change) in &document.entry.overrides {
+            problems.extend(contradictions(
+                &document,
+                &[Key("overrides"), Key(name)],
+                &change.resources,
+            ));
         }
-        Ok(document.entry)
+        match Problems::of(problems) {
+            Some(problems) => Err(problems),
+            None => Ok(document.entry),
+        }
     }
+}
+
+/// Images and replacements of what is not there would change nothing.
+fn unknown(document: &Document<'_, Environment>, known: &[String]) -> Vec<Problem> {
+    let Environment {
+        images, overrides, ..
+    } = &document.entry;
+    let images = images.keys().map(|name| ("images", name));
+    let named = images.chain(overrides.keys().map(|name| ("overrides", name)));
+    named
+        .filter(|(_, name)| !known.contains(name))
+        .map(|(field, name)| {
+            let message = format!("nothing in the catalog is called `{name}`");
+            document.key_problem(&[Key(field)], name, message, Some(help(name, known)))
+        })
+        .collect()
+}
+
+/// A gateway takes names, not addresses.
+fn wrong_hosts(document: &Document<'_, Environment>) -> Vec<Problem> {
+    let hosts = &document.entry.hosts;
+    let mut problems = Vec::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let path = [Key("hosts"), Item(index)];
+        let bare = host.split_once("://").map_or(host.as_str(), |(_, rest)| rest);
+        let bare = bare.split(['/', ':']).next().unwrap_or_default();
+        if !is_host(host) {
+            let help = is_host(bare).then(|| format!("write {bare}"));
+            let message = format!("`{host}` is no host name such as api.example.com or *.example.com");
+            problems.push(document.problem(&path, message, help));
+        } else if hosts[..index].contains(host) {
+            problems.push(document.problem(&path, format!("`{host}` is named twice"), None));
+        }
+    }
+    problems
+}
+
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    text == "*" || (text.len() <= 253 && name.split('.').all(label))
+}
+
+/// Texts that only the cluster would refuse, each in its own way.
+fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
+    let environment = &document.entry;
+    let mut problems = Vec::new();
+    let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        problems.push(document.problem(path, message, help));
+    };
+    for (name, image) in &environment.images {
+        if !is_image(image) {
+            wrong(&[Key("images"), Key(name)], format!("`{image}` {IMAGE}"), "");
+        }
+    }
+    if let Some(TokenIssuer { issuer, jwks_uri, .. }) = &environment.tokens {
+        if issuer.trim().is_empty() {
+            wrong(
+                &[Key("tokens"), Key("issuer")],
+                "the issuer is empty".to_owned(),
+                "it is `iss` of its tokens",
+            );
+        }
+        let host = jwks_uri
+            .strip_prefix("https://")
+            .or_else(|| jwks_uri.strip_prefix("http://"));
+        if host
+            .is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
+        {
+            let message = format!("`{jwks_uri}` is no address of keys");
+            wrong(
+                &[Key("tokens"), Key("jwksUri")],
+                message,
+                "for instance https://login.example.com/keys",
+            );
+        }
+    }
+    let secrets = &environment.secrets;
+    if secrets.mode == SecretMode::External && secrets.store.as_ref().is_none_or(String::is_empty) {
+        let message = "`mode: external` needs the name of a store".to_owned();
+        let help = "add `store: NAME`, as `kubectl get clustersecretstores` lists it";
+        wrong(&[Key("secrets")], message, help);
+    }
+    let kinds = ["ClusterSecretStore", "SecretStore"];
+    if !kinds.contains(&secrets.store_kind.as_str()) {
+        let message = format!(
+            "`storeKind` must be one of {}, and is `{}`",
+            kinds.join(", "),
+            secrets.store_kind
+        );
+        wrong(&[Key("secrets"), Key("storeKind")], message, "");
+    }
+    if !is_duration(&secrets.refresh) {
+        let message = format!("`{}` is no duration", secrets.refresh);
+        wrong(
+            &[Key("secrets"), Key("refresh")],
+            message,
+            "for instance 15m or 1h",
+        );
+    }
+    for (index, name) in environment.image_pull_secrets.iter().enumerate() {
+        if !is_object_name(name) {
+            let message = format!("`{name}` is no name of a Secret");
+            wrong(&[Key("imagePullSecrets"), Item(index)], message, "");
+        }
+    }
+    if let Some(class) = environment
+        .storage_class
+        .as_ref()
+        .filter(|class| !is_object_name(class))
+    {
+        let message = format!("`{class}` is no name of a storage class");
+        wrong(
+            &[Key("storageClass")],
+            message,
+            "kubectl get storageclasses lists them",
+        );
+    }
+    problems
+}
+
+/// As Go writes one: `1h30m`.
+fn is_duration(text: &str) -> bool {
+    let number = |c: char| c.is_ascii_digit() || c == '.';
+    let mut rest = text;
+    while !rest.is_empty() {
+        let after = rest.trim_start_matches(number);
+        let unit: String = after.chars().take_while(char::is_ascii_alphabetic).collect();
+        if after.len() == rest.len() || !["ns", "us", "ms", "s", "m", "h"].contains(&unit.as_str()) {
+            return text == "0";
+        }
+        rest = &after[unit.len()..];
+    }
+    !text.is_empty()
+}
+
+/// What Kubernetes takes for the name of most objects.
+fn is_object_name(text: &str) -> bool {
+    is_host(text) && !text.starts_with('*')
 }
 
 #[cfg(test)]
@@ -167,7 +320,12 @@ mod tests {
 
     #[test]
     fn a_name_is_enough_and_an_unknown_field_is_told_with_its_place() {
-        let read = |more: &str| Environment::read(&("prod.yaml".to_owned(), format!("{START}{more}")));
+        let read = |more: &str| {
+            Environment::read(
+                &("prod.yaml".to_owned(), format!("{START}{more}")),
+                &["redis".to_owned()],
+            )
+        };
         assert_eq!(read("").expect("reads"), Environment::unnamed());
         let wrong = read("hots: [a]\n").expect_err("unknown").details().join("\n");
         assert!(
@@ -175,5 +333,40 @@ mod tests {
             "{wrong}"
         );
         assert!(read("secrets: { mode: external }\n").is_err());
+    }
+    #[test]
+    fn what_only_a_cluster_would_refuse_is_told_with_its_place() {
+        let text = "hosts: ['https://api.example.com/', 'A b', '*', x.example.com, x.example.com]\n\
+                    tokens: { issuer: '', jwksUri: keys }\n\
+                    secrets: { mode: external, storeKind: Vault, refresh: 1 hour }\n\
+                    images: { redsi: 'redis:7', redis: 'Not an image' }\n\
+                    imagePullSecrets: [ok.name, 'Not ok']\nstorageClass: ''\noverrides: { reids: {} }\n";
+        let file = ("prod.yaml".to_owned(), format!("{START}{text}"));
+        let problems = Environment::read(&file, &["redis".to_owned()]).expect_err("wrong");
+        let told = problems.details().join("\n");
+        for expected in [
+            "prod.yaml:4:9",
+            "write api.example.com",
+            "`A b` is no host name",
+            "`x.example.com` is named twice",
+            "the issuer is empty",
+            "`keys` is no address of keys",
+            "needs the name of a store",
+            "`storeKind` must be one of",
+            "`1 hour` is no duration",
+            "did you mean `redis`?",
+            "`Not an image` is no image",
+            "`Not ok` is no name of a Secret",
+            "`` is no name of a storage class",
+        ] {
+            assert!(told.contains(expected), "{expected}\n{told}");
+        }
+        assert_eq!(problems.all().len(), 13, "{told}");
+        for good in ["1h", "1h30m", "0", "1.5h"] {
+            assert!(is_duration(good), "{good}");
+        }
+        for bad in ["", "1", "h", "1d", "1h30"] {
+            assert!(!is_duration(bad), "{bad}");
+        }
     }
 }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::copied::{Mount, copy, mounted};
 use super::scope::{Scope, join};
 pub use crate::image::Instruction;
-use crate::image::{instructions, unquoted, words};
+use crate::image::{instructions, unquoted};
 
 /// A Dockerfile, stage by stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,12 +68,11 @@ pub struct Used {
     pub source: String,
 }
 
-/// A folder or file that is there while a RUN runs.
-#[derive(Debug)]
-struct Mount {
-    line: usize,
-    from: Option<String>,
-    source: String,
+/// Where the root of the context was copied to.
+enum Root {
+    At(String),
+    /// A folder that only the base image knows; whether it is still the current one.
+    Here(bool),
 }
 
 impl Dockerfile {
@@ -151,6 +151,30 @@ impl Dockerfile {
     }
 
     fn read(&self, stage: &Stage, args: &BTreeMap<String, String>) -> (Vec<Copy>, Vec<Mount>) {
+        let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
+        self.walk(stage, args, |instruction, scope| {
+            match instruction.keyword.as_str() {
+                "RUN" => {
+                    for copy in &mut copies {
+                        copy.used_by_run = true;
+                    }
+                    mounts.extend(mounted(instruction.line, &instruction.arguments, scope));
+                }
+                "COPY" | "ADD" => copies.extend(copy(instruction, scope)),
+                _ => {}
+            }
+        });
+        (copies, mounts)
+    }
+
+    /// Shows every instruction that makes a stage, those of the earlier stages that it is based on first, with what
+    /// variables and paths mean there.
+    fn walk(
+        &self,
+        stage: &Stage,
+        args: &BTreeMap<String, String>,
+        mut each: impl FnMut(&Instruction, &Scope<'_>),
+    ) {
         let none = BTreeMap::new();
         let mut outside = Scope::new(args, &none, true);
         self.globals.iter().for_each(|global| outside.declare(global));
@@ -160,34 +184,92 @@ impl Dockerfile {
         }
         let scratch = chain.last().is_some_and(|first| first.base == "scratch");
         let mut scope = Scope::new(args, &outside.variables, scratch);
-        let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
-        for instruction in chain.iter().rev().flat_map(|stage| &stage.instructions) {
-            let arguments = instruction.arguments.as_str();
-            match instruction.keyword.as_str() {
-                "WORKDIR" => {
-                    let path = scope.fill(&unquoted(arguments));
-                    scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
-                }
-                "ARG" => scope.declare(arguments),
-                "ENV" => scope.environment(arguments),
-                "RUN" => {
-                    for copy in &mut copies {
-                        copy.used_by_run = true;
+        let mut waiting = Vec::new();
+        for stage in chain.iter().rev() {
+            // What a base has for the stages that begin with it comes before their own.
+            for instruction in std::mem::take(&mut waiting).iter().chain(&stage.instructions) {
+                let arguments = instruction.arguments.as_str();
+                match instruction.keyword.as_str() {
+                    "WORKDIR" => {
+                        let path = scope.fill(&unquoted(arguments));
+                        scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
                     }
-                    mounts.extend(mounted(instruction.line, arguments, &scope));
+                    "ARG" => scope.declare(arguments),
+                    "ENV" => scope.environment(arguments),
+                    "ONBUILD" => waiting.extend(later(instruction)),
+                    _ => {}
                 }
-                "COPY" | "ADD" => copies.extend(copy(instruction, &scope)),
-                _ => {}
+                each(instruction, &scope);
             }
         }
-        (copies, mounts)
     }
 
-    /// The commands of RUN lines in all stages.
-    pub fn commands(&self) -> impl Iterator<Item = &str> {
-        let all = self.stages.iter().flat_map(|stage| &stage.instructions);
-        all.filter(|instruction| instruction.keyword == "RUN")
-            .map(|instruction| instruction.arguments.as_str())
+    /// Each RUN of a stage, whether it runs in the folder that the root of the context was copied to, and what its
+    /// variables mean.
+    pub(super) fn runs(
+        &self,
+        name: &str,
+        args: &BTreeMap<String, String>,
+        mut each: impl FnMut(&Instruction, bool, &Scope<'_>),
+    ) {
+        let Some(stage) = self.named(name) else { return };
+        let mut root = None;
+        self.walk(stage, args, |instruction, scope| {
+            match instruction.keyword.as_str() {
+                "WORKDIR" => {
+                    if let Some(Root::Here(here)) = &mut root {
+                        *here = false;
+                    }
+                }
+                "COPY" | "ADD" => {
+                    let copy = copy(instruction, scope).filter(|copy| copy.from.is_none());
+                    let is_root = |source: &String| source.is_empty() || source == "go.mod";
+                    if let Some(copy) = copy.filter(|copy| copy.sources.iter().any(is_root)) {
+                        let words = &instruction.arguments;
+                        let here = words.ends_with(" .") || words.ends_with(" ./");
+                        root = match copy.to {
+                            Some(to) => {
+                                let folder = plain(to.strip_suffix("/go.mod").unwrap_or(&to));
+                                Some(Root::At(format!("/{folder}")))
+                            }
+                            None => here.then_some(Root::Here(true)),
+                        };
+                    }
+                }
+                "RUN" => {
+                    let at_root = match &root {
+                        Some(Root::At(root)) => scope.workdir.as_ref() == Some(root),
+                        Some(Root::Here(here)) => *here,
+                        None => false,
+                    };
+                    each(instruction, at_root, scope);
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// Whether anything of the context is in a stage, or in one that it takes files from.
+    pub(super) fn has_context(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
+        let (mut seen, mut open) = (Vec::<&Stage>::new(), Vec::from_iter(self.named(name)));
+        while let Some(one) = open.pop() {
+            if seen.iter().any(|other| std::ptr::eq(*other, one)) {
+                continue;
+            }
+            seen.push(one);
+            let (copies, mounts) = self.read(one, args);
+            let from = copies
+                .iter()
+                .map(|copy| &copy.from)
+                .chain(mounts.iter().map(|mount| &mount.from));
+            for from in from {
+                match from {
+                    Some(from) => open.extend(self.named(from)),
+                    None => return true,
+                }
+            }
+        }
+        false
     }
 
     /// The earlier stage that a stage begins with.
@@ -204,6 +286,16 @@ impl Stage {
             .as_deref()
             .is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The instruction that an ONBUILD holds back.
+fn later(instruction: &Instruction) -> Option<Instruction> {
+    let (keyword, arguments) = instruction.arguments.split_once(char::is_whitespace)?;
+    Some(Instruction {
+        line: instruction.line,
+        keyword: keyword.to_uppercase(),
+        arguments: arguments.trim().to_owned(),
+    })
 }
 
 fn stage(arguments: &str) -> Stage {
@@ -230,111 +322,6 @@ pub fn plain(path: &str) -> String {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     parts.join("/")
-}
-
-fn copy(instruction: &Instruction, scope: &Scope<'_>) -> Option<Copy> {
-    let all = words(&instruction.arguments);
-    let flags = all.iter().take_while(|word| word.starts_with("--"));
-    let rest = &all[flags.clone().count()..];
-    let mut from = None;
-    let mut attributes = Some(Attributes::default());
-    let mut plainly = true;
-    for flag in flags {
-        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-        match name {
-            "--from" => from = Some(unquoted(value)),
-            "--chown" => {
-                let owner = scope.fill(&unquoted(value)).and_then(|value| owner(&value));
-                attributes = attributes
-                    .zip(owner)
-                    .map(|(with, owner)| Attributes { owner, ..with });
-            }
-            "--chmod" => {
-                let mode = scope.fill(&unquoted(value));
-                let mode = mode.and_then(|value| u32::from_str_radix(&value, 8).ok());
-                attributes = attributes.zip(mode).map(|(with, mode)| Attributes {
-                    mode: Some(mode),
-                    ..with
-                });
-            }
-            // Which files they leave out, and where they put the others, is the builder's to say.
-            "--parents" | "--exclude" => plainly = false,
-            _ => {}
-        }
-    }
-    let mut paths: Vec<String> = if rest.first().is_some_and(|word| word.starts_with('[')) {
-        serde_json::from_str(&rest.join(" ")).unwrap_or_default()
-    } else {
-        rest.iter().map(|word| unquoted(word)).collect()
-    };
-    let to = paths.pop()?;
-    paths.retain(|word| !word.starts_with("<<") && !word.contains("://"));
-    if paths.is_empty() {
-        return None;
-    }
-    let filled: Vec<Option<String>> = paths.iter().map(|path| scope.fill(path)).collect();
-    // Builders end a way out of the context at its top.
-    let inside = |path: &String| path.split('/').all(|part| part != "..");
-    plainly &= filled.iter().all(|path| path.as_ref().is_some_and(inside));
-    let sources: Vec<String> = filled
-        .iter()
-        .map(|path| plain(path.as_deref().unwrap_or_default()))
-        .collect();
-    let to = scope.fill(&to).filter(|_| plainly).and_then(|to| {
-        let folder = to.ends_with('/') || to == "." || to.ends_with("/.") || sources.len() > 1;
-        let mut to = join(scope.workdir.as_deref(), &to)?;
-        if folder && !to.ends_with('/') {
-            to.push('/');
-        }
-        Some(to)
-    });
-    Some(Copy {
-        line: instruction.line,
-        unpacked: instruction.keyword == "ADD" && sources.iter().any(|source| is_archive(source)),
-        from,
-        sources,
-        to,
-        attributes,
-        used_by_run: false,
-    })
-}
-
-/// Numbers only: what a name means is in the image. A user without a group is both.
-fn owner(text: &str) -> Option<(u64, u64)> {
-    let (user, group) = text.split_once(':').unwrap_or((text, text));
-    Some((user.parse().ok()?, group.parse().ok()?))
-}
-
-/// ADD looks into a file to see whether it is one; people name them so.
-fn is_archive(source: &str) -> bool {
-    const ENDINGS: [&str; 9] = [
-        ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
-    ];
-    let name = source.to_lowercase();
-    ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-fn mounted(line: usize, arguments: &str, scope: &Scope<'_>) -> Vec<Mount> {
-    let flags = words(arguments)
-        .into_iter()
-        .take_while(|word| word.starts_with("--"));
-    flags
-        .filter_map(|flag| {
-            let options = unquoted(flag.strip_prefix("--mount=")?);
-            let value = |names: &[&str]| {
-                let pairs = options.split(',').filter_map(|option| option.split_once('='));
-                let mut found = pairs.filter(|(name, _)| names.contains(&name.trim()));
-                found.next().map(|(_, value)| value.to_owned())
-            };
-            let bind = value(&["type"]).is_none_or(|kind| kind == "bind");
-            let source = value(&["source", "src"]).unwrap_or_default();
-            bind.then(|| Mount {
-                line,
-                from: value(&["from"]),
-                source: plain(&scope.fill(&source).unwrap_or_default()),
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -366,6 +353,27 @@ mod tests {
                 (vec!["a b".to_owned()], "/srv/static/", false),
                 (vec!["main.py".to_owned(), "conf.py".to_owned()], "/srv/", false),
             ]
+        );
+    }
+
+    #[test]
+    fn what_a_base_holds_back_is_done_by_the_stage_that_begins_with_it() {
+        let text = "FROM x AS base\nWORKDIR /app\nONBUILD COPY requirements.txt ./\nONBUILD RUN pip install\n\
+                    onbuild copy . .\nFROM base AS one\nCOPY main.py /srv/\nFROM one\n";
+        let found = copies(text);
+        let told: Vec<(usize, &str, bool)> = found
+            .iter()
+            .map(|copy| (copy.line, copy.to.as_deref().unwrap(), copy.used_by_run))
+            .collect();
+        assert_eq!(
+            told,
+            [(3, "/app/", true), (5, "/app/", false), (7, "/srv/", false)]
+        );
+        let only = Dockerfile::parse(text);
+        let base = only.target(Some("base")).unwrap();
+        assert!(
+            only.copies(base, &BTreeMap::new()).is_empty(),
+            "not in the base itself"
         );
     }
 

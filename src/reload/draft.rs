@@ -1,6 +1,8 @@
 //! Proposed services as text for a workspace file, without touching what a person wrote there.
 
 use super::infer::Inferred;
+use crate::profile::workspace::{HostBuild, SyncRule, WorkspaceService};
+use crate::profile::{edit, read_workspace};
 
 /// A service to be written down.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,12 @@ pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
     if drafts.is_empty() {
         return Placed::Nothing;
     }
+    if text.contains("\r\n") {
+        return match place(&text.replace("\r\n", "\n"), name, drafts) {
+            Placed::Whole(text) => Placed::Whole(text.replace('\n', "\r\n")),
+            other => other,
+        };
+    }
     let part: String = drafts.iter().map(|draft| section(draft)).collect();
     if text.trim().is_empty() {
         return Placed::Whole(format!(
@@ -43,9 +51,10 @@ pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
         text.lines()
             .any(|line| line.starts_with([' ', '\t']) && line.trim().starts_with(&format!("{}:", draft.name)))
     };
+    let elsewhere = || edited(text, drafts).map_or_else(|| Placed::Beside(part.clone()), Placed::Whole);
     let line = text.lines().nth(at).unwrap_or_default();
     let block = line.trim_end() == "services:" || line.starts_with("services: #");
-    // Another indentation, or a service that is there with other fields: a person knows better where.
+    // Another indentation, or a service that is there with other fields: its lines are found one by one.
     let next = text
         .lines()
         .skip(at + 1)
@@ -53,7 +62,7 @@ pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
     let two = next
         .is_none_or(|line| !line.starts_with(' ') || (line.starts_with("  ") && !line.starts_with("   ")));
     if !block || !two || drafts.iter().any(stands) {
-        return Placed::Beside(part);
+        return elsewhere();
     }
     let mut whole = String::new();
     for (number, line) in text.lines().enumerate() {
@@ -66,6 +75,42 @@ pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
     Placed::Whole(whole)
 }
 
+/// The text with each field put where it belongs; `None` where that can't be done, or would say something else.
+fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
+    let read = |text: &str| read_workspace(&(String::new(), text.to_owned())).ok();
+    let before = read(text)?;
+    let mut now = text.to_owned();
+    for draft in drafts {
+        let said = before.services.get(draft.name);
+        let mut put = |field: &str, value: &str| -> Option<()> {
+            now = edit::set(&now, &["services", draft.name, field], value).ok()?;
+            Some(())
+        };
+        if said.is_none() {
+            put("source", &quoted(draft.source))?;
+        }
+        let rules: Vec<String> = draft.inferred.sync.iter().map(rule).collect();
+        put("sync", &format!("[{}]", rules.join(", ")))?;
+        if let Some(build) = &draft.inferred.build {
+            let env = env(build).map(|env| format!(", env: {env}")).unwrap_or_default();
+            put("build", &format!("{{ command: {}{env} }}", command(build)))?;
+        }
+    }
+    let mut wanted = before;
+    for draft in drafts {
+        let service = wanted
+            .services
+            .entry(draft.name.to_owned())
+            .or_insert_with(|| WorkspaceService {
+                source: Some(draft.source.to_owned()),
+                ..WorkspaceService::default()
+            });
+        service.sync = Some(draft.inferred.sync.clone());
+        service.build = draft.inferred.build.clone().or(service.build.take());
+    }
+    (read(&now)? == wanted).then_some(now)
+}
+
 /// One service, indented by two.
 fn section(draft: &Draft<'_>) -> String {
     let mut text = vec![format!(
@@ -73,26 +118,32 @@ fn section(draft: &Draft<'_>) -> String {
         draft.name,
         quoted(draft.source)
     )];
-    for rule in &draft.inferred.sync {
-        text.push(format!(
-            "      - {{ from: {}, to: {} }}\n",
-            quoted(&rule.from),
-            quoted(&rule.to)
-        ));
+    for one in &draft.inferred.sync {
+        text.push(format!("      - {}\n", rule(one)));
     }
     if let Some(build) = &draft.inferred.build {
-        let words: Vec<String> = build.command.iter().map(|word| quoted(word)).collect();
-        text.push(format!("    build:\n      command: [{}]\n", words.join(", ")));
-        let pairs: Vec<String> = build
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", json(value)))
-            .collect();
-        if !pairs.is_empty() {
-            text.push(format!("      env: {{ {} }}\n", pairs.join(", ")));
-        }
+        text.push(format!("    build:\n      command: {}\n", command(build)));
+        text.extend(env(build).map(|env| format!("      env: {env}\n")));
     }
     text.concat()
+}
+
+fn rule(rule: &SyncRule) -> String {
+    format!("{{ from: {}, to: {} }}", quoted(&rule.from), quoted(&rule.to))
+}
+
+fn command(build: &HostBuild) -> String {
+    let words: Vec<String> = build.command.iter().map(|word| quoted(word)).collect();
+    format!("[{}]", words.join(", "))
+}
+
+fn env(build: &HostBuild) -> Option<String> {
+    let pairs = build
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", json(value)));
+    let pairs: Vec<String> = pairs.collect();
+    (!pairs.is_empty()).then(|| format!("{{ {} }}", pairs.join(", ")))
 }
 
 /// Plain where YAML reads it as the same text, else quoted.
@@ -115,7 +166,6 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::profile::workspace::{HostBuild, SyncRule};
 
     fn inferred() -> Inferred {
         Inferred {
@@ -166,6 +216,59 @@ mod tests {
                 read.services.contains_key("rag-engine"),
                 before.contains("rag-engine")
             );
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_there_gets_only_what_it_lacks() {
+        let inferred = inferred();
+        let draft = |name, source| Draft {
+            name,
+            source,
+            inferred: &inferred,
+        };
+        let drafts = [draft("agent-engine", "svc"), draft("rag-engine", "services/rag")];
+        let head = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+        for (before, kept) in [
+            (
+                "services:\n  agent-engine: {source: svc} # mine\n",
+                "source: svc} # mine",
+            ),
+            (
+                "services:\n    agent-engine:\n        source: svc\n        replicas: 1 # one\n",
+                "replicas: 1 # one",
+            ),
+            ("services: {}\n", "services:"),
+            (
+                "services:\r\n  agent-engine:\r\n    source: svc\r\nprofile: dev\r\n",
+                "    source: svc\r\n",
+            ),
+        ] {
+            let before = format!("{head}{before}");
+            let Placed::Whole(text) = place(&before, "shop", &drafts) else {
+                panic!("{before}")
+            };
+            assert!(text.contains(kept), "{text}");
+            let read = crate::profile::read_workspace(&("vadev.yaml".into(), text.clone())).expect("reads");
+            assert_eq!(
+                read.services["agent-engine"].source.as_deref(),
+                Some("svc"),
+                "{text}"
+            );
+            assert_eq!(
+                read.services["rag-engine"].source.as_deref(),
+                Some("services/rag"),
+                "{text}"
+            );
+            for service in read.services.values() {
+                assert_eq!(
+                    (&service.sync, &service.build),
+                    (&Some(inferred.sync.clone()), &inferred.build),
+                    "{text}"
+                );
+            }
+            let returns = text.matches("\r\n").count();
+            assert!(returns == 0 || returns == text.matches('\n').count(), "{text:?}");
         }
     }
 

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::copy_line::{covers, matcher};
 use super::decide::is_dependency;
-use super::dockerfile::{Copy, Dockerfile, Used, plain};
-use crate::image::{unquoted, words};
+use super::dockerfile::{Copy, Dockerfile, Used};
+use super::go_build::{self, GoBuild};
 use crate::profile::workspace::{HostBuild, SyncRule};
 
 /// A proposal, with where each part comes from.
@@ -69,15 +69,37 @@ pub fn infer(
     let mut found = Inferred::default();
     let file = Dockerfile::parse(text);
     let Some(stage) = file.target(target) else {
-        found.notes.push("the Dockerfile has no such stage".to_owned());
+        found.notes.push(match target {
+            Some(target) => format!("the Dockerfile has no stage {target}"),
+            None => "the Dockerfile has no FROM".to_owned(),
+        });
         return found;
     };
     let copies = file.copies(stage, args);
     let given = built;
-    let built = given || copies.iter().any(|copy| go_of(&file, copy, look).is_some());
+    let go = if given {
+        None
+    } else {
+        go_of(&file, &copies, args, look)
+    };
+    let here = match &go {
+        Some((line, Ok(go))) => Some((*line, go)),
+        Some((line, Err(why))) => {
+            found
+                .notes
+                .push(format!("line {line}: {why}: its changes are builds"));
+            None
+        }
+        None => None,
+    };
+    let built = given || here.is_some();
     let used = if built { Vec::new() } else { file.used(stage, args) };
     for copy in &copies {
         match &copy.from {
+            Some(_) if here.is_some_and(|(line, _)| line == copy.line) => {
+                found.notes.extend(here.map(|(_, go)| build_here(copy, go, &mut found.sync, &mut found.build)));
+            }
+            Some(_) if go.as_ref().is_some_and(|(line, _)| *line == copy.line) => {}
             None => from_context(copy, &used, look, &mut found),
             // What the workspace's own build makes, and where, only its rules say.
             Some(stage) if given => found.notes.push(format!(
@@ -85,7 +107,14 @@ pub fn infer(
                 copy.line,
                 copy.sources.join(" ")
             )),
-            Some(stage) => from_stage(&file, stage, copy, look, &mut found),
+            Some(stage) => {
+                let names: Vec<&str> = copy.sources.iter().map(|path| name_of(path)).collect();
+                found.notes.push(format!(
+                    "line {}: {} comes from {stage}: its changes are builds",
+                    copy.line,
+                    names.join(" ")
+                ));
+            }
         }
     }
     found
@@ -161,75 +190,101 @@ fn parts(folder: &str, used: &[Used]) -> Vec<String> {
     used.iter().filter(inside).map(note).collect()
 }
 
-/// The flags and packages of the `go build` that makes what a line copies, where it can run on this machine.
-fn go_of(file: &Dockerfile, copy: &Copy, look: &dyn Look) -> Option<Vec<String>> {
-    let [result] = copy.sources.as_slice() else {
+/// The line that copies what `go build` makes of this source, with the build, where it can run on this machine; or why it
+/// can't.
+type Go = (usize, Result<GoBuild, String>);
+
+/// Once something is built here, every change is taken for one that this build deals with: there must be nothing else in
+/// the image that a build of it makes of the source.
+fn go_of(file: &Dockerfile, copies: &[Copy], args: &BTreeMap<String, String>, look: &dyn Look) -> Option<Go> {
+    if look.kind("go.mod") != Some(Kind::File) {
         return None;
+    }
+    let made = |copy: &Copy| {
+        let ([result], Some(stage), Some(_)) = (copy.sources.as_slice(), &copy.from, &copy.to) else {
+            return None;
+        };
+        let mut builds = go_build::builds(file, stage, args).into_iter();
+        builds.find(|build| build.makes(result))
     };
-    copy.from.as_ref()?;
-    copy.to.as_ref()?;
-    let go = file.commands().find_map(|command| go_build(command, result))?;
-    (look.kind("go.mod") == Some(Kind::File)).then_some(go)
+    let (copy, build) = copies.iter().find_map(|copy| Some((copy, made(copy)?)))?;
+    let name = copy.sources.first().map(|path| name_of(path)).unwrap_or_default();
+    if let Err(why) = &build.words {
+        return Some((copy.line, Err(format!("{name} is built {why}"))));
+    }
+    let other = copies
+        .iter()
+        .filter(|other| other.line != copy.line)
+        .find(|other| match &other.from {
+            None => other.used_by_run,
+            Some(stage) => {
+                file.has_context(stage, args) && !other.sources.iter().all(|path| is_systems(path))
+            }
+        });
+    let result = other.map_or(Ok(build), |other| {
+        Err(format!(
+            "{name} could be built here, but not what line {} makes of the source",
+            other.line
+        ))
+    });
+    Some((copy.line, result))
 }
 
-/// A result of another stage: where that stage is `go build` of this source, the build can run on this machine.
-fn from_stage(file: &Dockerfile, stage: &str, copy: &Copy, look: &dyn Look, found: &mut Inferred) {
-    let line = copy.line;
-    let [result] = copy.sources.as_slice() else { return };
-    let name = result.rsplit('/').next().unwrap_or(result);
-    let go = go_of(file, copy, look).filter(|_| found.build.is_none());
-    let (Some(words), Some(to)) = (go, &copy.to) else {
-        found.notes.push(format!(
-            "line {line}: {name} comes from {stage}: its changes are builds"
-        ));
-        return;
-    };
+/// What a stage has from its base image or from packages, and not from the source.
+fn is_systems(path: &str) -> bool {
+    const FOLDERS: [&str; 9] = [
+        "etc/ssl",
+        "etc/passwd",
+        "etc/group",
+        "etc/nsswitch.conf",
+        "usr/share/zoneinfo",
+        "usr/share/ca-certificates",
+        "usr/local/go/lib",
+        "lib",
+        "usr/lib",
+    ];
+    FOLDERS.iter().any(|folder| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The rule and the build of a result that is made on this machine; what is told of it.
+fn build_here(copy: &Copy, go: &GoBuild, sync: &mut Vec<SyncRule>, build: &mut Option<HostBuild>) -> String {
+    let name = copy.sources.first().map(|path| name_of(path)).unwrap_or_default();
+    let to = copy.to.clone().unwrap_or_default();
     let to = if to.ends_with('/') {
         format!("{to}{name}")
     } else {
-        to.clone()
+        to
     };
     let output = format!("{OUTPUT}/{name}");
     let mut command: Vec<String> = ["go", "build", "-o", &output].map(str::to_owned).to_vec();
-    command.extend(words);
-    found.notes.push(format!(
-        "line {line}: {name} is built here by `{}`, then {output} → {to}",
-        command.join(" ")
-    ));
-    found.build = Some(HostBuild {
-        command,
-        env: IndexMap::from([
-            ("CGO_ENABLED".to_owned(), "0".to_owned()),
-            ("GOOS".to_owned(), "linux".to_owned()),
-        ]),
+    command.extend(go.words.iter().flatten().cloned());
+    let without = go.left_out.as_ref().map_or_else(String::new, |left_out| {
+        format!("; without {left_out}, which only a build of the image knows")
     });
-    found.sync.push(SyncRule {
+    let told = format!(
+        "line {}: {name} is built here by `{}`, then {output} → {to}{without}",
+        copy.line,
+        command.join(" ")
+    );
+    let mut env = IndexMap::from([
+        ("CGO_ENABLED".to_owned(), "0".to_owned()),
+        ("GOOS".to_owned(), "linux".to_owned()),
+    ]);
+    env.extend(go.env.clone());
+    *build = Some(HostBuild { command, env });
+    sync.push(SyncRule {
         from: output,
         to,
         ignore: Vec::new(),
     });
-}
-
-/// The flags and packages of a `go build` whose result is `result`.
-fn go_build(command: &str, result: &str) -> Option<Vec<String>> {
-    let at = command.find("go build")?;
-    let mut words = words(&command[at + "go build".len()..])
-        .into_iter()
-        .map(|word| unquoted(&word))
-        .take_while(|word| !["&&", ";", "||", "|"].contains(&word.as_str()));
-    let (mut kept, mut output) = (Vec::new(), None);
-    while let Some(word) = words.next() {
-        if word == "-o" {
-            output = words.next();
-        } else if let Some(value) = word.strip_prefix("-o=") {
-            output = Some(value.to_owned());
-        } else {
-            kept.push(word);
-        }
-    }
-    let output = plain(&output?);
-    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    (output == result || name(&output) == name(result)).then_some(kept)
+    told
 }
 
 #[cfg(test)]
@@ -285,6 +340,46 @@ mod tests {
         );
         let without = infer(text, None, &BTreeMap::new(), false, &|_: &str| None);
         assert!(without.build.is_none() && without.sync.is_empty());
+    }
+
+    #[test]
+    fn go_is_built_here_only_where_that_makes_all_of_the_image() {
+        let of = |rest: &str| {
+            let text = format!(
+                "FROM node AS web\nCOPY app .\nRUN npm run build\nFROM golang AS build\nENV GOFLAGS=-mod=vendor\nCOPY . .\n\
+                 RUN go build -o /out/migrate ./cmd/migrate; go build -o /out/server ./cmd/server\nFROM scratch\n{rest}"
+            );
+            infer(&text, None, &BTreeMap::new(), false, &look)
+        };
+        let alone = of(
+            "COPY --from=build /etc/ssl/certs/ca.crt /etc/\nCOPY --from=busybox /bin/sh /bin/\n\
+                        COPY conf /conf\nCOPY --from=build /out/server /usr/bin/\n",
+        );
+        let build = alone.build.unwrap();
+        assert_eq!(
+            build.command,
+            ["go", "build", "-o", ".vadev-build/server", "./cmd/server"]
+        );
+        assert_eq!(build.env["GOFLAGS"], "-mod=vendor");
+        let rules: Vec<_> = alone.sync.iter().map(|rule| rule.to.as_str()).collect();
+        assert_eq!(rules, ["/conf", "/usr/bin/server"]);
+        for other in [
+            "COPY --from=build /out/migrate /out/server /\n",
+            "COPY --from=build /out/server /x\nCOPY --from=build /out/migrate /y\n",
+            "COPY --from=build /out/server /x\nCOPY --from=web /dist /static\n",
+            "COPY --from=build /out/server /x\nCOPY --from=build /src/templates /t\n",
+            "COPY --from=build /out/server /x\nCOPY conf /conf\nRUN check /conf\n",
+        ] {
+            let found = of(other);
+            assert!(
+                found.build.is_none() && found.sync.is_empty(),
+                "{other}: {found:?}"
+            );
+            assert!(
+                found.notes.iter().any(|note| note.contains("server")),
+                "{other}: {found:?}"
+            );
+        }
     }
 
     #[test]

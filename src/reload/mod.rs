@@ -7,12 +7,14 @@
 
 mod apply;
 pub mod batch;
+mod copied;
 mod copy_line;
 pub mod decide;
 pub mod dockerfile;
 pub mod draft;
 mod error;
 mod given;
+mod go_build;
 mod host;
 pub mod ignores;
 mod images;

@@ -11,7 +11,7 @@ use super::infer::{Inferred, infer};
 use super::rules::Rules;
 use super::source::{Source, look};
 use crate::agent::protocol::Then;
-use crate::image::beside;
+use crate::image::{beside, read_dockerfile};
 use crate::profile::stack::SizedService;
 use crate::profile::workspace::{HostBuild, Restart};
 
@@ -58,7 +58,7 @@ impl Service {
         let said = &sized.workspace;
         let dockerfile = said.dockerfile.as_deref().unwrap_or("Dockerfile");
         let file = source.join(dockerfile);
-        let text = std::fs::read_to_string(&file).ok();
+        let text = read_dockerfile(&file).ok();
         let args: BTreeMap<String, String> = said.args.clone().into_iter().collect();
         let target = said.target.as_deref();
         let mut build = said.build.clone();
@@ -106,7 +106,7 @@ impl Service {
     /// Whether the Dockerfile says something else by now than what the recipe was read off.
     pub fn is_outdated(&self) -> bool {
         let (file, before) = &self.dockerfile;
-        let text = std::fs::read_to_string(file).ok();
+        let text = read_dockerfile(file).ok();
         text.as_deref().map(Dockerfile::parse) != *before
     }
 

@@ -139,3 +139,117 @@ fn a_profile_that_cannot_fit_is_refused_with_a_table() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_command_line_that_is_wrong_is_told_to_programs_as_json() {
+    let place = Place::new();
+    for (arguments, hint) in [
+        (&["statuss", "-o", "json"][..], "'status'"),
+        (&["status", "--nope", "--output=json"], "--help"),
+        (&["scale", "agent-engine", "-1", "-ojson"], "--help"),
+        (&["verify", "--msh", "-o", "yaml"], "'--mesh'"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            (output.status.code(), stdout(&output).as_str()),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
+        let error: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+        assert_eq!(error["error"]["family"], "usage", "{error}");
+        assert!(error["error"]["hint"].as_str().unwrap().contains(hint), "{error}");
+        assert!(
+            !error["error"]["message"].as_str().unwrap().starts_with("error"),
+            "{error}"
+        );
+    }
+    let output = place.run(&["exec", "--nope", "agent-engine", "--", "x", "-o", "json"]);
+    assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+}
+
+#[test]
+fn amounts_that_cannot_be_meant_are_refused_with_what_probably_is() {
+    let place = Place::new();
+    for (arguments, told) in [
+        (
+            &["profile", "show", "minimal", "--memory", "24"][..],
+            "write 24Mi or 24Gi",
+        ),
+        (
+            &["profile", "show", "minimal", "--memory", "24GB"],
+            "did you mean 24Gi?",
+        ),
+        (
+            &["profile", "show", "minimal", "--memory", "-1"],
+            "`-1` is not an amount of memory",
+        ),
+        (&["render", "--cpus", "0"], "no CPU at all"),
+        (
+            &["render", "--set", "agent-engine.limits.memory=24"],
+            "write 24Mi or 24Gi",
+        ),
+        (
+            &["render", "--set", "agent-engine.image=Not an image"],
+            "is no image such as",
+        ),
+        (&["scale", "agent-engine", "-1"], "-1 is not in 0..=50"),
+        (&["token", "--ttl", "0"], "never good"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(told),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn every_problem_of_a_file_comes_at_once() {
+    let place = Place::with(
+        "\u{feff}apiVersion: vadev.dev/v1\r\nkind: Workspace\r\nname: My_Shop\r\nprofle: dev\r\nservices:\r\n  \
+         agent-engine: &a { replicas: 1.5, config: { A: 1 } }\r\n  rag-engine: *a\r\n  voice-engine:\r\n",
+    );
+    let output = place.run(&["render"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    let shown = stderr(&output).replace(&place.path().display().to_string(), "SHOP");
+    insta::assert_snapshot!("every-problem-of-a-file", shown);
+}
+
+#[test]
+fn an_environment_that_a_cluster_would_refuse_is_told_with_its_places() {
+    let place = Place::new();
+    let text = "apiVersion: vadev.dev/v1\nkind: Environment\nname: production\nhosts: ['https://api.example.com']\n\
+                images: { agent-engin: 'x' }\noverrides: { redis: { replicas: 2 } }\n";
+    std::fs::write(place.path().join("prod.yaml"), text).unwrap();
+    let output = place.run(&["promote", "-p", "prod", "--env", "prod.yaml", "--check"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    for told in [
+        "prod.yaml:4:9",
+        "write api.example.com",
+        "prod.yaml:5:11",
+        "did you mean `agent-engine`?",
+    ] {
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+    let output = place.run(&["promote", "--env", "none.yaml", "--check"]);
+    assert!(
+        stderr(&output).contains("the folder that you are in"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn dev_without_a_source_leaves_nothing_behind() {
+    let place = Place::new();
+    let output = place.run(&["dev"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(!place.path().join(".vadev").exists());
+}

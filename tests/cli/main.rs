@@ -6,6 +6,7 @@
 mod completions;
 mod errors;
 mod help;
+mod proposals;
 mod streams;
 
 use std::path::Path;

@@ -92,7 +92,7 @@ fn manifest_path(file: &Path) -> PathBuf {
 /// A backup with its manifest; a file without one is somebody else's, and refused.
 pub fn read(file: &Path) -> Result<Stored, OperateError> {
     if !file.is_file() {
-        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file");
         return Err(OperateError::file("read", file, error));
     }
     let path = manifest_path(file);

@@ -1,0 +1,110 @@
+//! What stands in a workspace file or profile and means nothing there.
+
+use super::Workspace;
+use super::profile::ResourceOverride;
+use crate::catalog::Problem;
+use crate::catalog::load::Document;
+use crate::catalog::problem::nearest;
+use crate::catalog::semantic::help;
+use crate::catalog::tree::Step;
+use crate::catalog::tree::Step::{Item, Key};
+
+/// Services that nothing is known of. A name of one's own needs a whole entry, and a system's stands elsewhere.
+pub(super) fn unknown_services(
+    document: &Document<'_, Workspace>,
+    services: &[String],
+    systems: &[String],
+) -> Vec<Problem> {
+    let unknown = document
+        .entry
+        .services
+        .keys()
+        .filter(|name| !services.contains(name));
+    let problem = |name: &String| {
+        let help = if systems.contains(name) {
+            "it is a system: state it under `infrastructure`".to_owned()
+        } else if nearest(name, services.iter().map(String::as_str)).is_some() {
+            help(name, services)
+        } else {
+            format!(
+                "{}; one of your own is described under `extraServices`",
+                help(name, services)
+            )
+        };
+        let message = format!("nothing in the catalog is called `{name}`");
+        document.key_problem(&[Key("services")], name, message, Some(help))
+    };
+    unknown.map(problem).collect()
+}
+
+pub(super) fn unknown_systems(
+    document: &Document<'_, Workspace>,
+    services: &[String],
+    systems: &[String],
+) -> Vec<Problem> {
+    let unknown = document
+        .entry
+        .infrastructure
+        .keys()
+        .filter(|name| !systems.contains(name));
+    let problem = |name: &String| {
+        let (message, help) = if services.contains(name) {
+            let message = format!("`{name}` is no system");
+            (message, "it is a service: state it under `services`".to_owned())
+        } else {
+            (
+                format!("nothing in the catalog is called `{name}`"),
+                help(name, systems),
+            )
+        };
+        document.key_problem(&[Key("infrastructure")], name, message, Some(help))
+    };
+    unknown.map(problem).collect()
+}
+
+/// A limit below the request beside it: only one of them can be meant.
+pub fn contradictions<T>(
+    document: &Document<'_, T>,
+    base: &[Step<'_>],
+    resources: &ResourceOverride,
+) -> Vec<Problem> {
+    let ResourceOverride { requests, limits } = resources;
+    let mut problems = Vec::new();
+    let mut low = |field: &str, limit: String, request: String| {
+        let path = [base, &[Key("resources"), Key("limits"), Key(field)]].concat();
+        let message = format!("the {field} limit {limit} is below the request {request}");
+        problems.push(document.problem(&path, message, None));
+    };
+    if let (Some(limit), Some(request)) = (limits.cpu, requests.cpu)
+        && limit < request
+    {
+        low("cpu", limit.to_string(), request.to_string());
+    }
+    if let (Some(limit), Some(request)) = (limits.memory, requests.memory)
+        && limit < request
+    {
+        low("memory", limit.to_string(), request.to_string());
+    }
+    problems
+}
+
+/// Sync rules that lead out of the source, or to no place in the container.
+pub(super) fn check_sync(document: &Document<'_, Workspace>) -> Vec<Problem> {
+    let leads_out = |path: &str| path.split('/').any(|part| part == "..");
+    let mut problems = Vec::new();
+    for (name, service) in &document.entry.services {
+        for (index, rule) in service.sync.iter().flatten().enumerate() {
+            let base = [Key("services"), Key(name), Key("sync"), Item(index)];
+            if rule.from.starts_with('/') || leads_out(&rule.from) {
+                let message = format!("`{}` is no path below the service's source", rule.from);
+                problems.push(document.problem(&[&base[..], &[Key("from")]].concat(), message, None));
+            }
+            if leads_out(&rule.to) || rule.to.trim_matches('/').is_empty() {
+                let message = format!("`{}` is no place to sync to", rule.to);
+                let help = Some("name a file or folder below `/`".to_owned());
+                problems.push(document.problem(&[&base[..], &[Key("to")]].concat(), message, help));
+            }
+        }
+    }
+    problems
+}
