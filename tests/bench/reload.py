@@ -2,10 +2,11 @@
 """Save → served, and watching many files, on the sample workspace. Prints figures; judges nothing.
 
 P1: a module and a template of agent-engine and a source file of conversation-service are saved, and the new content is asked
-for until it is served: through the ingress gateway where a route leads there, else through the figures that vadev keeps.
+for until it is served: through the ingress gateway where a route leads there, else through the figures that vadev keeps. The
+template, which needs no restart, is then saved under Tilt and Skaffold too where they are here: rivals.py says how.
 P8: 100,000 files: ready time, idle CPU, memory.
 
-usage: reload.py VADEV [--saves N] [--files N] [--http-port PORT] [--https-port PORT] [--workspace FOLDER]
+usage: reload.py VADEV [--saves N] [--rivals N] [--files N] [--http-port PORT] [--https-port PORT] [--workspace FOLDER]
 """
 
 import argparse
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 
+import rivals
 from timing import row, served
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -82,7 +84,7 @@ def p1(vadev, folder, port, saves):
     pass_ = subprocess.run([vadev, "token"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
     url = f"http://127.0.0.1:{port}/api/v1/agents/page"
     package = folder / "services/agent-engine/agent_engine"
-    template, planner = package / "templates/page.html.j2", package / "planner.py"
+    template, planner, took = package / "templates/page.html.j2", package / "planner.py", {}
     for what, file, line in [("template", template, "<!-- {} -->\n"), ("module", planner, None)]:
         # The service reads templates on use; a module needs its process started again.
         restart(folder, "none" if line else "process")
@@ -98,7 +100,9 @@ def p1(vadev, folder, port, saves):
             time.sleep(0.15)
         file.write_text(before)
         row(f"P1 python {what} ({'in place' if line else 'process restarted'}), save to served", times)
+        took[what] = times
         time.sleep(1)
+    return took["template"]
 
 
 def p8(vadev, folder, files, arguments):
@@ -129,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vadev")
     parser.add_argument("--saves", type=int, default=20)
+    parser.add_argument("--rivals", type=int, default=20, help="how many saves Tilt and Skaffold do; 0 leaves them out")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--http-port", type=int, default=28180)
     parser.add_argument("--https-port", type=int, default=28543)
@@ -147,11 +152,13 @@ def main():
     try:
         session.attached("agent-engine")
         time.sleep(2)
-        p1(vadev, folder, options.http_port, options.saves)
+        times = p1(vadev, folder, options.http_port, options.saves)
         session.stop()
         stats = subprocess.run([vadev, "reload", "stats", "-o", "json"], cwd=folder, capture_output=True, text=True, check=True)
         for one in json.loads(stats.stdout):
             print(f"ledger: {one['service']} {one['way']} p50 {one['p50']:.0f} ms, p95 {one['p95']:.0f}, {one['saves']} saves, {one['stages']}")
+        config = folder / ".vadev/vadev-bench-reload.kubeconfig"
+        rivals.compare("P1", "bench-reload", folder / "services/agent-engine", config, True, options.rivals, times)
         if options.files:
             p8(vadev, folder, options.files, ["watch", "agent-engine", "--yes"])
     finally:

@@ -3,9 +3,10 @@
 a layer over the last build and a container that starts anew. Prints figures; judges nothing.
 
 The new content is asked for through the ingress gateway, that is through two sidecars. Without a mesh (--skip-istio) there is no
-gateway; the page is then asked for at the service, through the API server.
+gateway; the page is then asked for at the service, through the API server. Tilt and Skaffold then rebuild for the same save, where
+they are here: rivals.py says how.
 
-usage: swap.py VADEV [--saves N] [--skip-istio] [--build] [--http-port PORT] [--https-port PORT]
+usage: swap.py VADEV [--saves N] [--rivals N] [--skip-istio] [--build] [--http-port PORT] [--https-port PORT]
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import rivals
 from reload import Session
 from timing import row, served
 
@@ -55,6 +57,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vadev")
     parser.add_argument("--saves", type=int, default=15)
+    parser.add_argument("--rivals", type=int, default=4, help="how many saves Tilt and Skaffold do; 0 leaves them out")
     parser.add_argument("--skip-istio", action="store_true")
     parser.add_argument("--build", action="store_true", help="change the dependency file too, so that every save is a real build")
     parser.add_argument("--http-port", type=int, default=28380)
@@ -84,6 +87,9 @@ def main():
             way, mesh = "build" if options.build else "layer", "without" if options.skip_istio else "with"
             row(f"P2 {way}, {mesh} sidecar, save to served", times)
             session.stop()
+            # They save what --build does not: a page, and no dependency.
+            if not options.build:
+                rivals.compare("P2", "bench-swap", source, config, False, options.rivals, times)
         finally:
             if proxy:
                 proxy.terminate()
