@@ -46,7 +46,7 @@ bench-up:
 bench-cold:
     tests/bench/cold.sh
 
-# P1 and P8 on a cluster of their own: save to served, and 100,000 watched files
+# P1 and P8 on a cluster of their own: save to served, beside Tilt and Skaffold where they are here, and 100,000 watched files
 bench-reload:
     cargo build --release
     tests/bench/reload.py target/release/vadev
@@ -56,7 +56,7 @@ bench-verbs WORKSPACE=".":
     cargo build --release
     cd {{WORKSPACE}} && {{justfile_directory()}}/tests/bench/verbs.sh "${CARGO_TARGET_DIR:-{{justfile_directory()}}/target}/release/vadev"
 
-# P2 and P3: rebuilt images to served, with and without a mesh, and images into nodes against kind; needs python3 and kubectl
+# P2 and P3: rebuilt images to served, beside Tilt and Skaffold if here, and images into nodes against kind; needs python3, kubectl
 bench-images:
     cargo build --release
     tests/bench/images.sh

@@ -2,10 +2,11 @@
 """Save → served, and watching many files, on the sample workspace. Prints figures; judges nothing.
 
 P1: a module and a template of agent-engine and a source file of conversation-service are saved, and the new content is asked
-for until it is served: through the ingress gateway where a route leads there, else through the figures that vadev keeps.
+for until it is served: through the ingress gateway where a route leads there, else through the figures that vadev keeps. The
+template, which needs no restart, is then saved under Tilt and Skaffold too where they are here: rivals.py says how.
 P8: 100,000 files: ready time, idle CPU, memory.
 
-usage: reload.py VADEV [--saves N] [--files N] [--http-port PORT] [--https-port PORT] [--workspace FOLDER]
+usage: reload.py VADEV [--saves N] [--rivals N] [--files N] [--http-port PORT] [--https-port PORT] [--workspace FOLDER]
 """
 
 import argparse
@@ -14,13 +15,14 @@ import os
 import pathlib
 import shutil
 import signal
-import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
+
+import rivals
+from timing import row, served
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -61,29 +63,11 @@ class Session:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
-
-
-def served(url, token, text):
-    """Milliseconds until `url` answers with `text`."""
-    begun = time.perf_counter()
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    while True:
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                if text in answer.read().decode():
-                    return (time.perf_counter() - begun) * 1000
-        except (urllib.error.URLError, OSError):
-            pass
-        if time.perf_counter() - begun > 120:
-            raise SystemExit(f"{url} never answered with {text!r}")
-        time.sleep(0.002)
-
-
-def row(what, values):
-    values = sorted(values)
-    p95 = values[max(0, -(-len(values) * 95 // 100) - 1)]
-    print(f"{what:44} p50 {statistics.median(values):7.1f} ms   p95 {p95:7.1f}   worst {values[-1]:7.1f}   n={len(values)}", flush=True)
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def restart(folder, how):
@@ -100,7 +84,7 @@ def p1(vadev, folder, port, saves):
     pass_ = subprocess.run([vadev, "token"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
     url = f"http://127.0.0.1:{port}/api/v1/agents/page"
     package = folder / "services/agent-engine/agent_engine"
-    template, planner = package / "templates/page.html.j2", package / "planner.py"
+    template, planner, took = package / "templates/page.html.j2", package / "planner.py", {}
     for what, file, line in [("template", template, "<!-- {} -->\n"), ("module", planner, None)]:
         # The service reads templates on use; a module needs its process started again.
         restart(folder, "none" if line else "process")
@@ -116,7 +100,9 @@ def p1(vadev, folder, port, saves):
             time.sleep(0.15)
         file.write_text(before)
         row(f"P1 python {what} ({'in place' if line else 'process restarted'}), save to served", times)
+        took[what] = times
         time.sleep(1)
+    return took["template"]
 
 
 def p8(vadev, folder, files, arguments):
@@ -127,24 +113,27 @@ def p8(vadev, folder, files, arguments):
             part.mkdir(parents=True)
         (part / f"f{number}").write_text("x")
     session = Session(vadev, folder, arguments)
-    note = session.wait("watching", lambda e: "watching" in str(e.get("message")) and "ready after" in str(e.get("message")))
-    session.attached("agent-engine")
-    time.sleep(15)
-    ticks = lambda: sum(int(n) for n in pathlib.Path(f"/proc/{session.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
-    before, begun = ticks(), time.monotonic()
-    time.sleep(30)
-    share = (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begun) * 100
-    status = pathlib.Path(f"/proc/{session.process.pid}/status").read_text()
-    memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    print(f"P8 {note['message']}; idle CPU {share:.2f} %, memory {memory / 1024:.0f} MB", flush=True)
-    session.stop()
-    shutil.rmtree(many)
+    try:
+        note = session.wait("watching", lambda e: "watching" in str(e.get("message")) and "ready after" in str(e.get("message")))
+        session.attached("agent-engine")
+        time.sleep(15)
+        ticks = lambda: sum(int(n) for n in pathlib.Path(f"/proc/{session.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+        before, begun = ticks(), time.monotonic()
+        time.sleep(30)
+        share = (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begun) * 100
+        status = pathlib.Path(f"/proc/{session.process.pid}/status").read_text()
+        memory = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        print(f"P8 {note['message']}; idle CPU {share:.2f} %, memory {memory / 1024:.0f} MB", flush=True)
+    finally:
+        session.stop()
+        shutil.rmtree(many)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vadev")
     parser.add_argument("--saves", type=int, default=20)
+    parser.add_argument("--rivals", type=int, default=20, help="how many saves Tilt and Skaffold do; 0 leaves them out")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--http-port", type=int, default=28180)
     parser.add_argument("--https-port", type=int, default=28543)
@@ -157,19 +146,26 @@ def main():
     file = folder / "vadev.yaml"
     file.write_text(file.read_text().replace("name: sample", "name: bench-reload").replace("profile: dev", f"profile: {options.profile}"))
     ports = ["--http-port", str(options.http_port), "--https-port", str(options.https_port)]
+    # Ended from outside, it tidies up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     session = Session(vadev, folder, ["dev", "agent-engine", "--yes", *ports])
-    session.attached("agent-engine")
-    time.sleep(2)
-    p1(vadev, folder, options.http_port, options.saves)
-    session.stop()
-    stats = subprocess.run([vadev, "reload", "stats", "-o", "json"], cwd=folder, capture_output=True, text=True, check=True)
-    for one in json.loads(stats.stdout):
-        print(f"ledger: {one['service']} {one['way']} p50 {one['p50']:.0f} ms, p95 {one['p95']:.0f}, {one['saves']} saves, {one['stages']}")
-    if options.files:
-        p8(vadev, folder, options.files, ["watch", "agent-engine", "--yes"])
-    if not options.workspace:
-        subprocess.run([vadev, "down", "--yes"], cwd=folder, check=False)
-        shutil.rmtree(folder)
+    try:
+        session.attached("agent-engine")
+        time.sleep(2)
+        times = p1(vadev, folder, options.http_port, options.saves)
+        session.stop()
+        stats = subprocess.run([vadev, "reload", "stats", "-o", "json"], cwd=folder, capture_output=True, text=True, check=True)
+        for one in json.loads(stats.stdout):
+            print(f"ledger: {one['service']} {one['way']} p50 {one['p50']:.0f} ms, p95 {one['p95']:.0f}, {one['saves']} saves, {one['stages']}")
+        config = folder / ".vadev/vadev-bench-reload.kubeconfig"
+        rivals.compare("P1", "bench-reload", folder / "services/agent-engine", config, True, options.rivals, times)
+        if options.files:
+            p8(vadev, folder, options.files, ["watch", "agent-engine", "--yes"])
+    finally:
+        session.stop()
+        if not options.workspace:
+            subprocess.run([vadev, "down", "--yes"], cwd=folder, check=False)
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,25 @@
 a layer over the last build and a container that starts anew. Prints figures; judges nothing.
 
 The new content is asked for through the ingress gateway, that is through two sidecars. Without a mesh (--skip-istio) there is no
-gateway; the page is then asked for at the service, through the API server.
+gateway; the page is then asked for at the service, through the API server. Tilt and Skaffold then rebuild for the same save, where
+they are here: rivals.py says how.
 
-usage: swap.py VADEV [--saves N] [--skip-istio] [--build] [--http-port PORT] [--https-port PORT]
+usage: swap.py VADEV [--saves N] [--rivals N] [--skip-istio] [--build] [--http-port PORT] [--https-port PORT]
 """
 
 import argparse
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 
-from reload import Session, row, served
+import rivals
+from reload import Session
+from timing import row, served
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = """    sync:
@@ -35,7 +40,7 @@ def workspace(folder):
     (folder / "vadev.yaml").write_text(text.replace(RULES, "    sync: []\n"))
 
 
-def measure(session, source, url, options):
+def measure(source, url, pass_, options):
     page, requirements = source / "agent_engine/templates/page.html.j2", source / "requirements.txt"
     original, times = page.read_text(), []
     for number in range(options.saves):
@@ -43,7 +48,7 @@ def measure(session, source, url, options):
         if options.build:
             requirements.write_text(requirements.read_text() + f"# {token}\n")
         page.write_text(original + f"<!-- {token} -->\n")
-        times.append(served(url, token))
+        times.append(served(url, pass_, token))
         time.sleep(3)
     return times
 
@@ -52,6 +57,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vadev")
     parser.add_argument("--saves", type=int, default=15)
+    parser.add_argument("--rivals", type=int, default=4, help="how many saves Tilt and Skaffold do; 0 leaves them out")
     parser.add_argument("--skip-istio", action="store_true")
     parser.add_argument("--build", action="store_true", help="change the dependency file too, so that every save is a real build")
     parser.add_argument("--http-port", type=int, default=28380)
@@ -59,27 +65,36 @@ def main():
     options = parser.parse_args()
     vadev = str(pathlib.Path(options.vadev).resolve())
     up = [vadev, "up", "--yes", "-p", "minimal", "--quiet", "--http-port", str(options.http_port), "--https-port", str(options.https_port)]
-    url, proxy = f"http://127.0.0.1:{options.http_port}/api/v1/agents/page", None
+    url, proxy, session, pass_ = f"http://127.0.0.1:{options.http_port}/api/v1/agents/page", None, None, None
+    # Ended from outside, it tidies up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         workspace(folder)
         run = lambda command, check: subprocess.run(command, cwd=folder, check=check, stdout=subprocess.DEVNULL)
+        config, source = folder / ".vadev/vadev-bench-swap.kubeconfig", folder / "services/agent-engine"
         try:
             run(up + (["--skip-istio"] if options.skip_istio else []), True)
             if options.skip_istio:
-                config = folder / ".vadev/vadev-bench-swap.kubeconfig"
                 proxy = subprocess.Popen(["kubectl", "proxy", "--port", "28399", "--kubeconfig", config], stdout=subprocess.DEVNULL)
                 service = "api/v1/namespaces/voiceassistant-prod/services/http:agent-engine:8080/proxy"
                 url = f"http://127.0.0.1:28399/{service}/api/v1/agents/page"
+            else:
+                pass_ = subprocess.run([vadev, "token"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
             session = Session(vadev, folder, ["watch", "agent-engine"])
             session.attached("agent-engine")
-            times = measure(session, folder / "services/agent-engine", url, options)
+            times = measure(source, url, pass_, options)
             way, mesh = "build" if options.build else "layer", "without" if options.skip_istio else "with"
             row(f"P2 {way}, {mesh} sidecar, save to served", times)
             session.stop()
+            # They save what --build does not: a page, and no dependency.
+            if not options.build:
+                rivals.compare("P2", "bench-swap", source, config, False, options.rivals, times)
         finally:
             if proxy:
                 proxy.terminate()
+            if session:
+                session.stop()
             run([vadev, "down", "--yes", "--quiet"], False)
 
 
