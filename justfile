@@ -19,6 +19,10 @@ check:
 test:
     cargo test && cargo test --test e2e -- --include-ignored --test-threads=1
 
+# The end-to-end tests that need more images, more nodes or a cluster of their own
+test-slow:
+    cargo test --test e2e --features slow -- --include-ignored --test-threads=1 capacity:: compose:: elsewhere:: monitoring:: nodes:: promote::
+
 # The platform on this machine, and away again
 up *ARGS:
     cargo run --release -- up {{ARGS}}

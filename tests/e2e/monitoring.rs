@@ -9,7 +9,8 @@ use vadev::profile::stack::Namespaces;
 use vadev::render::dashboards;
 use vadev::report::Reporter;
 
-use crate::harness::{HTTP_PORT, PATIENCE, Platform, block_on, get};
+use crate::harness::{PATIENCE, Platform, block_on};
+use crate::policy::{ask, token};
 
 /// The monitoring group beside what runs already: nothing is removed for it.
 fn monitored() -> Platform {
@@ -74,11 +75,11 @@ fn series(answer: &Value) -> usize {
     answer["data"]["result"].as_array().map_or(0, Vec::len)
 }
 
-/// Requests three services deep, so that there is something to count and to trace: `/health` below a prefix is public, and
-/// rag-engine, retrieval-service and vector-store-adapter are stand-ins, which pass on what they are asked.
-fn traffic() {
-    for path in ["/api/v1/health", "/api/v1/rag/health?depth=3"].repeat(10) {
-        let (status, body) = get(&format!("http://127.0.0.1:{HTTP_PORT}{path}"));
+/// Requests three services deep, so that there is something to count and to trace: rag-engine, retrieval-service and
+/// vector-store-adapter are stand-ins, which call what their service calls.
+fn traffic(token: &str) {
+    for path in ["/api/v1/health", "/api/v1/rag?depth=3"].repeat(10) {
+        let (status, body) = ask(path, Some(token));
         assert!(status == 200 || status == 502, "{status}: {body}");
     }
 }
@@ -87,7 +88,7 @@ fn traffic() {
 #[ignore = "needs a cluster"]
 fn prometheus_scrapes_services_sidecars_and_systems() {
     let platform = monitored();
-    traffic();
+    traffic(&token(&platform, &[]));
     block_on(async {
         let cluster = platform.connect().await;
         let prometheus = way_to(&cluster, "prometheus", 9090).await;
@@ -163,7 +164,7 @@ fn alerts_reach_the_alertmanager() {
 #[ignore = "needs a cluster"]
 fn every_panel_of_every_dashboard_has_data() {
     let platform = monitored();
-    traffic();
+    traffic(&token(&platform, &[]));
     let status = platform.json(&["status", "-o", "json"]);
     let components = status["components"].as_array().expect("components");
     let runs = |name: &str| components.iter().any(|one| one["name"] == name);
@@ -201,6 +202,7 @@ fn every_panel_of_every_dashboard_has_data() {
 #[ignore = "needs a cluster"]
 fn a_trace_crosses_three_services() {
     let platform = monitored();
+    let bearer = token(&platform, &[]);
     block_on(async {
         let cluster = platform.connect().await;
         let jaeger = way_to(&cluster, "jaeger", 16686).await;
@@ -208,7 +210,10 @@ fn a_trace_crosses_three_services() {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
             // A trace is sampled by chance where the profile says so.
-            tokio::task::spawn_blocking(traffic).await.expect("traffic");
+            let bearer = bearer.clone();
+            tokio::task::spawn_blocking(move || traffic(&bearer))
+                .await
+                .expect("traffic");
             let query = [("service", "rag-engine.voiceassistant-prod"), ("limit", "50")];
             let answer = json(&url, &query).await;
             let deepest = answer["data"]

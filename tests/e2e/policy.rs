@@ -11,14 +11,14 @@ use crate::harness::{HTTP_PORT, Platform, block_on, eventually};
 /// A path of the service that can be told to fail, which needs a token of any role.
 const PATH: &str = "/api/v1/users";
 
-fn token(platform: &Platform, args: &[&str]) -> String {
+pub fn token(platform: &Platform, args: &[&str]) -> String {
     let mut all = vec!["token"];
     all.extend(args);
     platform.succeed(&all).trim().to_owned()
 }
 
 /// GET through the gateway: status and body. 0 where there was no answer.
-fn ask(path: &str, token: Option<&str>) -> (u16, String) {
+pub fn ask(path: &str, token: Option<&str>) -> (u16, String) {
     block_on(async {
         let client = reqwest::Client::builder()
             .no_proxy()
