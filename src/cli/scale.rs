@@ -5,8 +5,10 @@ use super::output::OutputArgs;
 use super::overrides::{Edit, Edited};
 use super::restart::{Waiting, table};
 use super::{Context, Run, complete};
+use crate::engine::{ComponentOptions, apply_component};
 use crate::failure::Failure;
 use crate::operate::{hpa, rollout};
+use crate::plan::MESH;
 
 /// Run another number of replicas of a service
 ///
@@ -43,6 +45,7 @@ impl Run for Scale {
                 &[Edit::Replicas(Some(self.replicas))],
             )?)
         };
+        let platform = edited.as_ref().map(|edited| edited.platform(context)).transpose()?;
         let done = context.block_on(async {
             let what = format!("Scale {name} to {}", self.replicas);
             let site = context.site_to(&what).await?;
@@ -59,7 +62,12 @@ impl Run for Scale {
                 edited.write()?;
             }
             let cause = format!("{} → {} replicas", workload.replicas(), self.replicas);
-            rollout::settle(&site, &changed, &cause, self.waiting.timeout).await
+            let settled = rollout::settle(&site, &changed, &cause, self.waiting.timeout).await?;
+            if let Some(platform) = platform.filter(|one| one.options.place.existing().is_none()) {
+                // When a replica is taken out of the rotation depends on how many there are.
+                apply_component(&platform, &site.cluster, MESH, &ComponentOptions::default()).await?;
+            }
+            Ok::<_, Failure>(settled)
         })?;
         let done = [done];
         let palette = context.stdout_palette();

@@ -10,7 +10,7 @@ pub mod steps;
 pub use observed::{ClusterState, MeshState, Observed};
 pub use reconcile::{Change, reconcile};
 pub use step::{Action, Plan, PlanStep, StepView};
-pub use steps::{Desired, plan};
+pub use steps::{Desired, MESH, plan};
 
 #[cfg(test)]
 mod tests;

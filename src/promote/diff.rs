@@ -178,14 +178,24 @@ fn changed(before: &Value, after: &Value, sides: Sides, reasons: &Reasons<'_>) -
     ] {
         walk.pair(part, before.get(part), after.get(part));
     }
-    // Another image has other arguments, environment and files of its own, as its recipe states them.
+    // Another image has other arguments, environment and files of its own, as its recipe states them; what is built here is
+    // probed more often, and may be given secrets that only this machine knows.
     let other_image = fields
         .iter()
         .any(|field| field.path.ends_with("].image") && !same_repository(field));
     for field in &mut fields {
-        let of_image = [".args", ".command", ".env[", ".volumeMounts"]
-            .iter()
-            .any(|part| field.path.contains(part));
+        let of_image = [
+            ".args",
+            ".command",
+            ".env[",
+            ".envFrom",
+            ".volumeMounts",
+            ".startupProbe",
+            ".livenessProbe",
+            ".readinessProbe",
+        ]
+        .iter()
+        .any(|part| field.path.contains(part));
         let explained = (other_image && of_image) || reasons.explain(after, &field.path);
         if explained && field.explanation == Explanation::Drift {
             field.explanation = Explanation::Environment;
