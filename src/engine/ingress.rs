@@ -31,7 +31,12 @@ pub fn builder(timeout: Duration, host: Option<&str>) -> Result<reqwest::ClientB
     if let Some(host) = host {
         headers.insert(HOST, HeaderValue::from_str(host)?);
     }
-    let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
+    // Each request on a connection of its own: one that was accepted before the gateway was there, by whoever had the port
+    // then, would give its answers for as long as it is asked.
+    let builder = reqwest::Client::builder()
+        .timeout(timeout)
+        .no_proxy()
+        .pool_max_idle_per_host(0);
     Ok(builder.default_headers(headers))
 }
 
