@@ -157,6 +157,8 @@ fn drop_database(name: &str) -> String {
 
 /// Dumps a database for as long as somebody holds this script's input open. Without that, a dump whose reader went (a full
 /// disk, a killed vadev) would wait for ever, and its locks with it: nobody closes the output of a command in a container.
+/// It leaves no process behind: the postmaster is the container's first, and takes an orphan that a signal ended for a crash
+/// of one of its own.
 const DUMP: &str = "exec 3<&0
 pg_dump --format=plain --compress=6 --snapshot=\"$2\" -U \"${POSTGRES_USER:-postgres}\" -d \"$1\" </dev/null 3<&- &
 dump=$!
@@ -165,6 +167,7 @@ eye=$!
 wait $dump
 code=$?
 kill $eye 2>/dev/null
+wait $eye 2>/dev/null
 exit $code";
 
 /// Backs up every database that holds anything, each into a file of its own.
