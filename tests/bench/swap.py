@@ -82,7 +82,8 @@ def main():
             else:
                 pass_ = subprocess.run([vadev, "token"], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
             session = Session(vadev, folder, ["watch", "agent-engine"])
-            session.attached("agent-engine")
+            # Without rules nothing is put into the pod, and so nothing attaches.
+            session.wait("watching", lambda e: "ready after" in str(e.get("message")))
             times = measure(source, url, pass_, options)
             way, mesh = "build" if options.build else "layer", "without" if options.skip_istio else "with"
             row(f"P2 {way}, {mesh} sidecar, save to served", times)
