@@ -45,7 +45,10 @@ impl Run for Scale {
                 &[Edit::Replicas(Some(self.replicas))],
             )?)
         };
-        let platform = edited.as_ref().map(|edited| edited.platform(context)).transpose()?;
+        let platform = edited
+            .as_ref()
+            .map(|edited| edited.platform(context))
+            .transpose()?;
         let done = context.block_on(async {
             let what = format!("Scale {name} to {}", self.replicas);
             let site = context.site_to(&what).await?;
