@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::equal::same;
 
-use super::reasons::Reasons;
+use super::reasons::{Reasons, of_image};
 use super::tree::id;
 use crate::render::object::is_empty;
 
@@ -178,25 +178,11 @@ fn changed(before: &Value, after: &Value, sides: Sides, reasons: &Reasons<'_>) -
     ] {
         walk.pair(part, before.get(part), after.get(part));
     }
-    // Another image has other arguments, environment and files of its own, as its recipe states them; what is built here is
-    // probed more often, and may be given secrets that only this machine knows.
     let other_image = fields
         .iter()
         .any(|field| field.path.ends_with("].image") && !same_repository(field));
     for field in &mut fields {
-        let of_image = [
-            ".args",
-            ".command",
-            ".env[",
-            ".envFrom",
-            ".volumeMounts",
-            ".startupProbe",
-            ".livenessProbe",
-            ".readinessProbe",
-        ]
-        .iter()
-        .any(|part| field.path.contains(part));
-        let explained = (other_image && of_image) || reasons.explain(after, &field.path);
+        let explained = (other_image && of_image(&field.path)) || reasons.explain(after, &field.path);
         if explained && field.explanation == Explanation::Drift {
             field.explanation = Explanation::Environment;
         }

@@ -58,3 +58,19 @@ impl<'a> Reasons<'a> {
         stated.is_some_and(|stated| stated.config.contains_key(key))
     }
 }
+
+/// Whether a field goes with the image. Another image has other arguments, environment and files of its own, as its recipe
+/// states them; what is built here is probed more often, and may be given secrets that only this machine knows.
+pub(super) fn of_image(path: &str) -> bool {
+    let parts = [
+        ".args",
+        ".command",
+        ".env[",
+        ".envFrom",
+        ".volumeMounts",
+        ".startupProbe",
+        ".livenessProbe",
+        ".readinessProbe",
+    ];
+    parts.iter().any(|part| path.contains(part))
+}
