@@ -83,8 +83,8 @@ impl Node {
             _ => None,
         }
     }
-    /// The place of what a path leads to, or of the last node on the way that exists.
-    pub fn place_of(&self, path: &[Step<'_>]) -> Place {
+    /// What a path leads to, or the last node on the way that exists; and whether it is the end.
+    fn follow(&self, path: &[Step<'_>]) -> (&Self, bool) {
         let mut node = self;
         for step in path {
             let next = match (step, &node.value) {
@@ -92,24 +92,18 @@ impl Node {
                 (Step::Item(index), Value::List(items)) => items.get(*index),
                 (Step::Item(_), _) => None,
             };
-            let Some(next) = next else { break };
+            let Some(next) = next else { return (node, false) };
             node = next;
         }
-        node.place
+        (node, true)
+    }
+    /// The place of what a path leads to, or of the last node on the way that exists.
+    pub fn place_of(&self, path: &[Step<'_>]) -> Place {
+        self.follow(path).0.place
     }
     /// Whether a path leads to something.
     pub fn has(&self, path: &[Step<'_>]) -> bool {
-        let mut node = self;
-        for step in path {
-            let next = match (step, &node.value) {
-                (Step::Key(name), _) => node.get(name).map(|(_, node)| node),
-                (Step::Item(index), Value::List(items)) => items.get(*index),
-                (Step::Item(_), _) => None,
-            };
-            let Some(next) = next else { return false };
-            node = next;
-        }
-        true
+        self.follow(path).1
     }
     /// The place of a mapping's key, or of the mapping.
     pub fn key_place(&self, path: &[Step<'_>], name: &str) -> Place {

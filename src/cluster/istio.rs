@@ -102,20 +102,28 @@ impl Istio {
 }
 
 impl Mesh {
-    /// What the cluster holds. `cache` is where the manifests of installations are kept: what was installed from one that is
-    /// not there is believed to be whole.
+    /// What the cluster holds, whole or not. `cache` is where the manifests of installations are kept: what was installed from
+    /// one that is not there is believed to be whole.
     pub async fn observe(cluster: &Cluster, cache: &Path) -> Result<Self, ClusterError> {
+        let found = Self::find(cluster).await?;
+        if let Self::Installed { digest } = &found
+            && let Some(objects) = kept(cache, digest)
+            && let Some(what) = damage(cluster, &objects).await?
+        {
+            return Ok(Self::Damaged { what });
+        }
+        Ok(found)
+    }
+
+    /// Whose installation the cluster holds, without a look at its parts: one or two requests.
+    pub async fn find(cluster: &Cluster) -> Result<Self, ClusterError> {
         let mark = ObjectRef::new("v1", "ConfigMap", SYSTEM, MARK);
         if let Some(found) = find(cluster, &mark).await? {
             let digest = found.data["data"]["digest"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            let damage = match kept(cache, &digest) {
-                Some(objects) => damage(cluster, &objects).await?,
-                None => None,
-            };
-            return Ok(damage.map_or(Self::Installed { digest }, |what| Self::Damaged { what }));
+            return Ok(Self::Installed { digest });
         }
         // By its label: a revisioned installation calls it `istiod-<revision>`.
         let kinds: Vec<KindInfo> = KindInfo::find("apps/v1", "Deployment")

@@ -299,7 +299,9 @@ impl Run<'_> {
             step.progress(one.object.to_string());
         })
         .await?;
-        self.view().await?.expect_applied(&applied);
+        if self.wait {
+            self.view().await?.expect_applied(&applied);
+        }
         let count = |change: k8s::Change| applied.iter().filter(|one| one.change == change).count();
         let created = count(k8s::Change::Created);
         Ok(format!(

@@ -187,8 +187,7 @@ pub async fn down(platform: &Platform, options: DownOptions) -> Result<DownRepor
 
 /// Istio, with the reason for which it is not this platform's to remove; `None` where it is.
 async fn keeps_mesh(platform: &Platform, cluster: &Cluster) -> Result<Option<String>, Failure> {
-    let cache = platform.supply.cache().root();
-    if matches!(Mesh::observe(cluster, cache).await?, Mesh::Foreign { .. }) {
+    if matches!(Mesh::find(cluster).await?, Mesh::Foreign { .. }) {
         return Ok(Some("Istio, which vadev did not install".to_owned()));
     }
     let kinds: Vec<KindInfo> = KindInfo::find("v1", "Namespace").copied().into_iter().collect();

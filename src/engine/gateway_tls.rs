@@ -41,10 +41,8 @@ fn secret(platform: &Platform) -> ObjectRef {
 
 /// Gives the gateway's https port a development certificate; one that is there, whoever made it, stays.
 pub async fn serve(platform: &Platform, cluster: &Cluster, options: ApplyOptions<'_>) -> Result<(), Failure> {
-    let namespace = &platform.stack().namespaces.mesh;
-    let name = tls_secret(platform.stack());
-    let there = k8s::find(cluster, &secret(platform)).await?;
-    if there.is_some() {
+    let wanted = secret(platform);
+    if k8s::find(cluster, &wanted).await?.is_some() {
         return Ok(());
     }
     let hosts = tls::hosts(platform.stack());
@@ -58,8 +56,8 @@ pub async fn serve(platform: &Platform, cluster: &Cluster, options: ApplyOptions
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": name,
-            "namespace": namespace,
+            "name": wanted.name,
+            "namespace": wanted.namespace,
             "labels": { MANAGED_BY: "vadev", COMPONENT: "tls" },
         },
         "type": "kubernetes.io/tls",

@@ -264,7 +264,7 @@ impl View {
     }
 
     /// The newest generation of a Deployment, `StatefulSet` or `DaemonSet` that the view has seen.
-    pub fn generation(&self, target: &ObjectRef) -> Option<i64> {
+    fn generation(&self, target: &ObjectRef) -> Option<i64> {
         match target.kind.as_str() {
             "Deployment" => find(&self.deployments, target).and_then(|o| o.metadata.generation),
             "StatefulSet" => find(&self.stateful_sets, target).and_then(|o| o.metadata.generation),

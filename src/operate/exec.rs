@@ -44,9 +44,8 @@ pub async fn exec(
     let tty = terminal::is_interactive();
     let container = options.container.as_deref().unwrap_or(workload.container());
     let target = ExecTarget {
-        namespace: workload.namespace(),
-        pod: pod_name(&pod),
         container: Some(container),
+        ..workload.target(&pod)
     };
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let mut session = Session::open(

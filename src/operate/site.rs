@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::error::OperateError;
 use crate::failure::Failure;
-use crate::k8s::{Cluster, KindInfo, ObjectRef, Snapshot, observe_in, own_container, selector_text};
+use crate::k8s::{
+    Cluster, ExecTarget, KindInfo, ObjectRef, Snapshot, observe_in, own_container, selector_text,
+};
 use crate::profile::stack::Namespaces;
 use crate::render::object::{COMPONENT, ORIGIN, PROMOTED_COMPONENT};
 use crate::report::Reporter;
@@ -83,6 +85,15 @@ impl Workload {
     /// The own container's image.
     pub fn image(&self) -> &str {
         self.own_container()["image"].as_str().unwrap_or_default()
+    }
+
+    /// Its own container in one of its pods: where commands run.
+    pub fn target<'a>(&'a self, pod: &'a Pod) -> ExecTarget<'a> {
+        ExecTarget {
+            namespace: self.namespace(),
+            pod: pod_name(pod),
+            container: Some(self.container()),
+        }
     }
 
     /// Where the image came from, by vadev's annotation.

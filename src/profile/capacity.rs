@@ -25,12 +25,25 @@ const MEMORY_STEP_MIB: u64 = 256;
 /// What pods may request in all: the least of the profile's bounds, the command line's and the host's share, minus
 /// [`KUBERNETES`]. `host` is what the machine or the cluster has; without it only the stated bounds count.
 pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
+    within(profile.budget, selection, host)
+}
+
+/// As [`budget`], without the profile's own bounds: what replicas that somebody asks for beside the profile's may take as well.
+pub fn room(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
+    let mut bounds = profile.budget;
+    if host.is_some() {
+        (bounds.cpu, bounds.memory) = (None, None);
+    }
+    within(bounds, selection, host)
+}
+
+fn within(bounds: Budget, selection: &Selection, host: Option<Amount>) -> Amount {
     let Budget {
         cpu,
         memory,
         host_cpu_percent,
         host_memory_percent,
-    } = profile.budget;
+    } = bounds;
     let host = host.map(|host| Amount {
         cpu: host.cpu,
         memory: Bytes::mib(host.memory.as_mib() / MEMORY_STEP_MIB * MEMORY_STEP_MIB),
@@ -55,15 +68,6 @@ pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) ->
         cpu: MilliCpu(least(cpu_bounds).saturating_sub(KUBERNETES.cpu.0)),
         memory: Bytes(least(memory_bounds).saturating_sub(KUBERNETES.memory.0)),
     }
-}
-
-/// As [`budget`], without the profile's own bounds: what replicas that somebody asks for beside the profile's may take as well.
-pub fn room(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
-    let mut unbound = profile.clone();
-    if host.is_some() {
-        (unbound.budget.cpu, unbound.budget.memory) = (None, None);
-    }
-    budget(&unbound, selection, host)
 }
 
 /// One line of the capacity table.

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::misplaced::{check_sync, contradictions, unknown_services, unknown_systems};
+use super::misplaced::{check_sync, contradictions, unknown_keys, unknown_services, unknown_systems};
 use super::profile::ServiceChoice;
 use super::workspace::LONGEST_NAME;
 use super::{Profile, Workspace};
@@ -287,20 +287,6 @@ fn check_workspace(
         }
     }
     problems
-}
-
-fn unknown_keys<'k, T>(
-    document: &Document<'_, T>,
-    field: &str,
-    keys: impl Iterator<Item = &'k String>,
-    known: &[String],
-) -> Vec<Problem> {
-    keys.filter(|name| !known.contains(name))
-        .map(|name| {
-            let message = format!("nothing in the catalog is called `{name}`");
-            document.key_problem(&[Key(field)], name, message, Some(help(name, known)))
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -9,18 +9,46 @@ use crate::catalog::semantic::help;
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
 
+/// A problem for each key of a field that `known` has not; `told` finds the words: what is wrong, and what would help.
+fn unknown<'k, T>(
+    document: &Document<'_, T>,
+    field: &str,
+    keys: impl Iterator<Item = &'k String>,
+    known: &[String],
+    told: impl Fn(&String) -> (String, String),
+) -> Vec<Problem> {
+    keys.filter(|name| !known.contains(name))
+        .map(|name| {
+            let (message, help) = told(name);
+            document.key_problem(&[Key(field)], name, message, Some(help))
+        })
+        .collect()
+}
+
+fn nothing_called(name: &str) -> String {
+    format!("nothing in the catalog is called `{name}`")
+}
+
+/// A problem for each key of a field that names nothing in the catalog.
+pub fn unknown_keys<'k, T>(
+    document: &Document<'_, T>,
+    field: &str,
+    keys: impl Iterator<Item = &'k String>,
+    known: &[String],
+) -> Vec<Problem> {
+    unknown(document, field, keys, known, |name| {
+        (nothing_called(name), help(name, known))
+    })
+}
+
 /// Services that nothing is known of. A name of one's own needs a whole entry, and a system's stands elsewhere.
 pub(super) fn unknown_services(
     document: &Document<'_, Workspace>,
     services: &[String],
     systems: &[String],
 ) -> Vec<Problem> {
-    let unknown = document
-        .entry
-        .services
-        .keys()
-        .filter(|name| !services.contains(name));
-    let problem = |name: &String| {
+    let keys = document.entry.services.keys();
+    unknown(document, "services", keys, services, |name| {
         let help = if systems.contains(name) {
             "it is a system: state it under `infrastructure`".to_owned()
         } else if nearest(name, services.iter().map(String::as_str)).is_some() {
@@ -31,35 +59,25 @@ pub(super) fn unknown_services(
                 help(name, services)
             )
         };
-        let message = format!("nothing in the catalog is called `{name}`");
-        document.key_problem(&[Key("services")], name, message, Some(help))
-    };
-    unknown.map(problem).collect()
+        (nothing_called(name), help)
+    })
 }
 
+/// Systems that nothing is known of. A service's name stands elsewhere.
 pub(super) fn unknown_systems(
     document: &Document<'_, Workspace>,
     services: &[String],
     systems: &[String],
 ) -> Vec<Problem> {
-    let unknown = document
-        .entry
-        .infrastructure
-        .keys()
-        .filter(|name| !systems.contains(name));
-    let problem = |name: &String| {
-        let (message, help) = if services.contains(name) {
-            let message = format!("`{name}` is no system");
-            (message, "it is a service: state it under `services`".to_owned())
+    let keys = document.entry.infrastructure.keys();
+    unknown(document, "infrastructure", keys, systems, |name| {
+        if services.contains(name) {
+            let help = "it is a service: state it under `services`".to_owned();
+            (format!("`{name}` is no system"), help)
         } else {
-            (
-                format!("nothing in the catalog is called `{name}`"),
-                help(name, systems),
-            )
-        };
-        document.key_problem(&[Key("infrastructure")], name, message, Some(help))
-    };
-    unknown.map(problem).collect()
+            (nothing_called(name), help(name, systems))
+        }
+    })
 }
 
 /// A limit below the request beside it: only one of them can be meant.

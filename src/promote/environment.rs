@@ -5,13 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::load::{Document, read_document};
-use crate::catalog::semantic::help;
 use crate::catalog::text::{IMAGE, is_image};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
 use crate::catalog::{NamedText, Problem, Problems};
-use crate::profile::contradictions;
 use crate::profile::profile::Override;
+use crate::profile::{contradictions, unknown_keys};
 
 /// A production environment. Everything has a default but where tokens come from, which nobody can guess.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,7 +147,10 @@ impl Environment {
     /// Reads a file; every problem with line and column. `known` are the names of the catalog's components.
     pub fn read(file: &NamedText, known: &[String]) -> Result<Self, Problems> {
         let document = read_document::<Self>(&file.0, &file.1).map_err(Problems::some)?;
-        let mut problems = unknown(&document, known);
+        // Images and replacements of what is not there would change nothing.
+        let mut problems = unknown_keys(&document, "images", document.entry.images.keys(), known);
+        let replaced = document.entry.overrides.keys();
+        problems.extend(unknown_keys(&document, "overrides", replaced, known));
         problems.extend(wrong_hosts(&document));
         problems.extend(wrong_texts(&document));
         for (name, change) in &document.entry.overrides {
@@ -163,22 +165,6 @@ impl Environment {
             None => Ok(document.entry),
         }
     }
-}
-
-/// Images and replacements of what is not there would change nothing.
-fn unknown(document: &Document<'_, Environment>, known: &[String]) -> Vec<Problem> {
-    let Environment {
-        images, overrides, ..
-    } = &document.entry;
-    let images = images.keys().map(|name| ("images", name));
-    let named = images.chain(overrides.keys().map(|name| ("overrides", name)));
-    named
-        .filter(|(_, name)| !known.contains(name))
-        .map(|(field, name)| {
-            let message = format!("nothing in the catalog is called `{name}`");
-            document.key_problem(&[Key(field)], name, message, Some(help(name, known)))
-        })
-        .collect()
 }
 
 /// A gateway takes names, not addresses.

@@ -114,31 +114,39 @@ impl Dockerfile {
     /// What of the context a RUN has made something of that is in this stage: by a COPY line before it, by a mount, or in
     /// another stage that this one takes files from.
     pub fn used(&self, stage: &Stage, args: &BTreeMap<String, String>) -> Vec<Used> {
-        let (mut used, mut seen, mut open) = (Vec::new(), Vec::<&Stage>::new(), vec![stage]);
-        while let Some(one) = open.pop() {
-            if seen.iter().any(|other| std::ptr::eq(*other, one)) {
-                continue;
-            }
-            seen.push(one);
-            let (copies, mounts) = self.read(one, args);
-            for copy in copies {
-                match &copy.from {
-                    Some(from) => open.extend(self.named(from)),
-                    None if copy.used_by_run || !std::ptr::eq(one, stage) => {
-                        let line = copy.line;
-                        used.extend(copy.sources.into_iter().map(|source| Used { line, source }));
-                    }
-                    None => {}
+        let mut used = Vec::new();
+        for (one, copies, mounts) in self.reached(stage, args) {
+            let own = std::ptr::eq(one, stage);
+            for copy in copies.into_iter().filter(|copy| copy.from.is_none()) {
+                if copy.used_by_run || !own {
+                    let line = copy.line;
+                    used.extend(copy.sources.into_iter().map(|source| Used { line, source }));
                 }
             }
-            for Mount { line, from, source } in mounts {
-                match from {
-                    Some(from) => open.extend(self.named(&from)),
-                    None => used.push(Used { line, source }),
-                }
-            }
+            let mounts = mounts.into_iter().filter(|mount| mount.from.is_none());
+            used.extend(mounts.map(|Mount { line, source, .. }| Used { line, source }));
         }
         used
+    }
+
+    /// A stage and every other that it takes files from, directly or not, with what each copies and mounts.
+    fn reached<'f>(
+        &'f self,
+        stage: &'f Stage,
+        args: &BTreeMap<String, String>,
+    ) -> Vec<(&'f Stage, Vec<Copy>, Vec<Mount>)> {
+        let (mut reached, mut open) = (Vec::<(&Stage, _, _)>::new(), vec![stage]);
+        while let Some(one) = open.pop() {
+            if reached.iter().any(|(other, ..)| std::ptr::eq(*other, one)) {
+                continue;
+            }
+            let (copies, mounts) = self.read(one, args);
+            let from = copies.iter().map(|copy| &copy.from);
+            let from = from.chain(mounts.iter().map(|mount| &mount.from));
+            open.extend(from.flatten().filter_map(|from| self.named(from)));
+            reached.push((one, copies, mounts));
+        }
+        reached
     }
 
     /// What RUN lines of any stage have of the context without a COPY line.
@@ -251,25 +259,10 @@ impl Dockerfile {
 
     /// Whether anything of the context is in a stage, or in one that it takes files from.
     pub(super) fn has_context(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
-        let (mut seen, mut open) = (Vec::<&Stage>::new(), Vec::from_iter(self.named(name)));
-        while let Some(one) = open.pop() {
-            if seen.iter().any(|other| std::ptr::eq(*other, one)) {
-                continue;
-            }
-            seen.push(one);
-            let (copies, mounts) = self.read(one, args);
-            let from = copies
-                .iter()
-                .map(|copy| &copy.from)
-                .chain(mounts.iter().map(|mount| &mount.from));
-            for from in from {
-                match from {
-                    Some(from) => open.extend(self.named(from)),
-                    None => return true,
-                }
-            }
-        }
-        false
+        let reached = self.named(name).map(|stage| self.reached(stage, args));
+        reached.into_iter().flatten().any(|(_, copies, mounts)| {
+            copies.iter().any(|copy| copy.from.is_none()) || mounts.iter().any(|mount| mount.from.is_none())
+        })
     }
 
     /// The earlier stage that a stage begins with.

@@ -2,26 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::borrow::Borrow;
+use std::ops::Bound;
+
 use crate::agent::protocol::Node;
+
+/// What is known below a path, in order.
+pub(super) fn below<'m, K: Borrow<str> + Ord, V>(
+    all: &'m BTreeMap<K, V>,
+    target: &str,
+) -> impl Iterator<Item = (&'m K, &'m V)> {
+    let prefix = format!("{target}/");
+    let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
+    let range = all.range::<str, _>(from);
+    range.take_while(move |(path, _)| (*path).borrow().starts_with(&prefix))
+}
 
 /// All that goes with `deletes`, as far as it was given: when a folder comes again, what was in it stays gone.
 pub(super) fn going(given: &BTreeMap<String, Node>, deletes: &[String]) -> Vec<String> {
     let mut went = deletes.to_vec();
     for target in deletes {
-        let prefix = format!("{target}/");
-        let below = given.range(prefix.clone()..).map(|(path, _)| path);
-        went.extend(below.take_while(|path| path.starts_with(&prefix)).cloned());
+        went.extend(below(given, target).map(|(path, _)| path.clone()));
     }
     went
 }
 
 /// Whether replicas have something below a path, as far as it was given.
 pub(super) fn has_below(given: &BTreeMap<String, Node>, target: &str) -> bool {
-    let prefix = format!("{target}/");
-    let mut below = given
-        .range(prefix.clone()..)
-        .take_while(|(path, _)| path.starts_with(&prefix));
-    below.any(|(_, node)| *node != Node::Gone)
+    below(given, target).any(|(_, node)| *node != Node::Gone)
 }
 
 /// A path that came is not gone, and neither is a folder above it.

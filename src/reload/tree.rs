@@ -1,10 +1,11 @@
 //! What containers should have, and what they lack.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::path::Path;
 
 use super::ReloadError;
+use super::given::below;
 use super::rules::Rules;
 use super::source::{Contents, Source};
 use crate::agent::outgoing::{Content, Write};
@@ -132,11 +133,8 @@ impl Tree {
     }
 }
 
-fn has_below<K: std::borrow::Borrow<str> + Ord, V>(all: &BTreeMap<K, V>, target: &str) -> bool {
-    let prefix = format!("{target}/");
-    let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
-    let next = all.range::<str, _>(from).next();
-    next.is_some_and(|(path, _)| path.borrow().starts_with(&prefix))
+fn has_below<K: Borrow<str> + Ord, V>(all: &BTreeMap<K, V>, target: &str) -> bool {
+    below(all, target).next().is_some()
 }
 
 fn same(a: &Node, b: &Node) -> bool {

@@ -177,8 +177,6 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
     })
 }
 
-/// A changed ConfigMap or Secret rolls the pods: a container reads its environment only when it starts. The digest is
-/// salted with the name, so that equal values of two services do not show as equal.
 /// Where secret values come from. On a machine, `vadev secret set` may give a service some that the catalog knows nothing of.
 fn secret_source(stack: &Stack, service: &Service, setting: &Setting) -> Option<Value> {
     let name = format!("{}-secret", service.name);
@@ -188,6 +186,8 @@ fn secret_source(stack: &Stack, service: &Service, setting: &Setting) -> Option<
     (!setting.secret_references).then(|| json!({ "secretRef": { "name": name, "optional": true } }))
 }
 
+/// A changed ConfigMap or Secret rolls the pods: a container reads its environment only when it starts. The digest is
+/// salted with the name, so that equal values of two services do not show as equal.
 fn annotations(stack: &Stack, sized: &SizedService, setting: &Setting) -> Value {
     let secrets = setting.secrets.get(&sized.service.name);
     let text = json!([sized.service.name, config(stack, sized), secrets]).to_string();

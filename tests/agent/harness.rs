@@ -125,14 +125,7 @@ impl Pod {
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
         let mut agent = self.agent.take().unwrap();
-        let pid = agent.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        sigterm(agent.id());
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = agent.try_wait().unwrap() {
@@ -180,6 +173,13 @@ impl Drop for Pod {
             self.kill();
         }
     }
+}
+
+/// Sends SIGTERM.
+pub fn sigterm(pid: u32) {
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Polls until `done` says so.

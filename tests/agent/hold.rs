@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::program;
+use crate::harness::{program, sigterm};
 
 #[test]
 fn it_ends_by_itself_or_at_once_when_told() {
@@ -22,20 +22,13 @@ fn it_ends_by_itself_or_at_once_when_told() {
     let mut waits = hold(&["600"]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
     // Before its handler stands, the signal would end it by its default.
-    let pid = waits.id().to_string();
-    let status = format!("/proc/{pid}/status");
+    let status = format!("/proc/{}/status", waits.id());
     while !catches_sigterm(&std::fs::read_to_string(&status).unwrap()) {
         assert!(Instant::now() < deadline, "it never listened");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(waits.try_wait().unwrap().is_none(), "it waits");
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    sigterm(waits.id());
     let ended = loop {
         if let Some(ended) = waits.try_wait().unwrap() {
             break ended;

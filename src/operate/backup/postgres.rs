@@ -18,7 +18,7 @@ use super::shelf::{Shelf, Stored};
 use crate::failure::Failure;
 use crate::k8s::{ExecTarget, Session, SessionOptions, close, drain};
 use crate::operate::error::OperateError;
-use crate::operate::site::{Site, pod_name};
+use crate::operate::site::Site;
 use crate::report::Step;
 
 pub use restore::restore;
@@ -176,11 +176,7 @@ pub async fn create(site: &Site, shelf: &Shelf) -> Result<Vec<super::Done>, Fail
     let pod = site.running_pod(&workload).await?;
     let server = Server {
         site,
-        target: ExecTarget {
-            namespace: workload.namespace(),
-            pod: pod_name(&pod),
-            container: Some(workload.container()),
-        },
+        target: workload.target(&pod),
     };
     let list = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate \
                 AND datname NOT LIKE '%\\_\\_vadev\\_%' ORDER BY 1;\n";

@@ -117,17 +117,11 @@ impl Server<'_> {
 }
 
 /// The platform's server.
-macro_rules! live {
-    ($site:expr, $workload:ident, $pod:ident) => {{
-        Server {
-            site: $site,
-            target: ExecTarget {
-                namespace: $workload.namespace(),
-                pod: pod_name(&$pod),
-                container: Some($workload.container()),
-            },
-        }
-    }};
+fn live<'a>(site: &'a Site, workload: &'a Workload, pod: &'a Pod) -> Server<'a> {
+    Server {
+        site,
+        target: workload.target(pod),
+    }
 }
 
 /// The ready pod that is written to. Of several, a copy would give an older state, and take none.
@@ -137,7 +131,7 @@ async fn master(site: &Site, workload: &Workload) -> Result<Pod, Failure> {
         if pod.metadata.deletion_timestamp.is_some() || !readiness(&pod).is_ready() {
             continue;
         }
-        let mut info = live!(site, workload, pod).info("replication").await?;
+        let mut info = live(site, workload, &pod).info("replication").await?;
         let role = info.remove("role").unwrap_or_default();
         if role == "master" {
             return Ok(pod);
@@ -185,7 +179,7 @@ pub async fn create(site: &Site, shelf: &Shelf) -> Result<super::Done, Failure> 
 async fn dump(site: &Site, shelf: &Shelf, step: &Step) -> Result<Stored, Failure> {
     let workload = site.workload(System::Redis.name()).await?;
     let pod = master(site, &workload).await?;
-    let server = live!(site, workload, pod);
+    let server = live(site, &workload, &pod);
     let created = Timestamp::now();
     let version = server
         .info("server")
@@ -301,7 +295,7 @@ async fn restore_from(
     compare(stored, &serve_and_count(site, scratch, &stored.file, step).await?)?;
     let workload = site.workload(System::Redis.name()).await?;
     let pod = master(site, &workload).await?;
-    let server = live!(site, workload, pod);
+    let server = live(site, &workload, &pod);
     let address = scratch.address().await?;
     scratch.admit(&workload, PORT).await?;
     step.progress("copying it into redis");

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::k8s::{ExecTarget, exec};
 use crate::operate::error::OperateError;
 use crate::operate::logs::SIDECAR;
-use crate::operate::site::{Site, pod_name};
+use crate::operate::site::Site;
 
 /// A part of a proxy's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,9 +56,8 @@ pub async fn dump(site: &Site, name: &str) -> Result<Value, Failure> {
         return Err(OperateError::unfit(name, "its pod has no sidecar", hint).into());
     }
     let target = ExecTarget {
-        namespace: workload.namespace(),
-        pod: pod_name(&pod),
         container: Some(SIDECAR),
+        ..workload.target(&pod)
     };
     let ask = ["pilot-agent", "request", "GET", "config_dump?include_eds"];
     let answer = exec(&site.cluster, &target, &ask, None, Duration::from_secs(30)).await?;

@@ -6,11 +6,10 @@ use tokio::time::sleep;
 
 use super::{Server, beside, database_of, drop_database, maintenance};
 use crate::failure::Failure;
-use crate::k8s::ExecTarget;
 use crate::operate::backup::manifest::System;
 use crate::operate::backup::properties::{Properties, literal, quoted};
 use crate::operate::backup::shelf::Stored;
-use crate::operate::site::{Site, pod_name};
+use crate::operate::site::Site;
 use crate::report::Step;
 
 /// Restores a backup: loads it beside the database, compares, and swaps the two in one transaction.
@@ -19,11 +18,7 @@ pub async fn restore(site: &Site, stored: &Stored, step: &Step) -> Result<(), Fa
     let pod = site.running_pod(&workload).await?;
     let server = Server {
         site,
-        target: ExecTarget {
-            namespace: workload.namespace(),
-            pod: pod_name(&pod),
-            container: Some(workload.container()),
-        },
+        target: workload.target(&pod),
     };
     let database = database_of(stored);
     let (new, old) = (beside(database, "new"), beside(database, "old"));
