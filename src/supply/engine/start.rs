@@ -11,8 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// After a crash dockerd first stops what was running, up to ten seconds a container, several at a time.
-const DEADLINE: Duration = Duration::from_mins(2);
+/// After a crash dockerd first stops what was running, up to ten seconds a container, several at a time; and a disk that was
+/// just attached can take a minute until dockerd and containerd are read from it.
+const DEADLINE: Duration = Duration::from_mins(4);
+/// How dockerd ends when its containerd does not answer within the fifteen seconds that it allows.
+const SLOW_CONTAINERD: &str = "timeout waiting for containerd to start";
+/// Marks the lines that say nothing but that a connection is tried again.
+const CHATTER: &str = "module=grpc";
 /// How often a connection is tried.
 const POLL: Duration = Duration::from_millis(100);
 /// How many of the log's last lines an error shows.
@@ -56,10 +61,23 @@ pub async fn start(privilege: &Privilege, log: &Path, step: &Step) -> Result<Doc
         })?;
         return answer(None, log, step).await;
     }
-    clear_stale(privilege).await?;
-    step.progress("starting dockerd");
-    let child = spawn(privilege, log)?;
-    answer(Some(child), log, step).await
+    let begun = Instant::now();
+    loop {
+        clear_stale(privilege).await?;
+        step.progress("starting dockerd");
+        let child = spawn(privilege, log)?;
+        match answer(Some(child), log, step).await {
+            // By now the disk has been read: the next containerd is faster.
+            Err(error) if gave_up_on_containerd(&error) && begun.elapsed() < DEADLINE => {
+                step.progress("containerd was slow; starting dockerd again");
+            }
+            other => return other,
+        }
+    }
+}
+
+fn gave_up_on_containerd(error: &EngineError) -> bool {
+    matches!(error, EngineError::NotStarted { tail, .. } if tail.iter().any(|line| line.contains(SLOW_CONTAINERD)))
 }
 
 /// dockerd refuses to start, and waits in vain for its containerd, when a pid file names a live process, whoever that is: after
@@ -189,7 +207,7 @@ fn not_started(what: String, log: &Path, late: bool) -> EngineError {
 fn tail(log: &Path, lines: usize) -> Vec<String> {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
+    let all: Vec<&str> = text.lines().filter(|line| !line.contains(CHATTER)).collect();
     all[all.len().saturating_sub(lines)..]
         .iter()
         .map(|line| (*line).to_owned())
@@ -232,11 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_containerd_is_worth_another_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("dockerd.log");
+        let ended = || not_started("ended with exit status: 1".to_owned(), &log, false);
+        std::fs::write(
+            &log,
+            "failed to start containerd: timeout waiting for containerd to start\n",
+        )
+        .unwrap();
+        assert!(gave_up_on_containerd(&ended()));
+        std::fs::write(&log, "unable to configure the Docker daemon\n").unwrap();
+        assert!(!gave_up_on_containerd(&ended()));
+    }
+
+    #[test]
     fn shows_the_end_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("dockerd.log");
         assert!(tail(&log, 3).is_empty());
         std::fs::write(&log, "a\nb\nc\nd\n").unwrap();
         assert_eq!(tail(&log, 3), ["b", "c", "d"]);
+        std::fs::write(&log, "a\nx module=grpc\nb\n").unwrap();
+        assert_eq!(tail(&log, 2), ["a", "b"], "what says nothing is left out");
     }
 }
