@@ -80,6 +80,8 @@ class Service:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are two writes: on a connection that is kept, the second would wait for the peer's delayed acknowledgement.
+    disable_nagle_algorithm = True
     service: Service
 
     def do_GET(self):
