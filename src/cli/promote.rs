@@ -98,7 +98,7 @@ impl Run for Promote {
         if job.args.diff.is_some() {
             report.differences = Some(job.differences(context)?);
         } else if job.args.apply {
-            report.applied = job.apply(context)?;
+            report.applied = Some(job.apply(context)?);
         } else if !job.args.check {
             let folder = job.folder(context)?;
             let texts = job
@@ -258,12 +258,12 @@ impl Job {
 
     fn differences(&self, context: &Context) -> Result<Vec<Difference>, Failure> {
         if let Some(Some(folder)) = &self.args.diff {
-            return engine::compare_folder(&self.tree, &self.environment, folder);
+            return engine::compare_folder(&self.tree, folder);
         }
         if let Some(name) = &context.globals().context {
             return context.block_on(async {
                 let cluster = Self::connect(name).await?;
-                engine::compare_cluster(&cluster, &self.tree, &self.environment).await
+                engine::compare_cluster(&cluster, &self.tree).await
             });
         }
         let platform = context.running()?;
@@ -273,8 +273,7 @@ impl Job {
         })
     }
 
-    /// `None` where nothing would change.
-    fn apply(&self, context: &Context) -> Result<Option<Applied>, Failure> {
+    fn apply(&self, context: &Context) -> Result<Applied, Failure> {
         let Some(name) = context.globals().context.as_deref() else {
             return Err(nowhere());
         };
@@ -292,7 +291,7 @@ impl Job {
                 reporter: &reporter,
             };
             to.rehearse().await?;
-            let differences = engine::compare_cluster(&cluster, &self.tree, &self.environment).await?;
+            let differences = engine::compare_cluster(&cluster, &self.tree).await?;
             if !self.machine_readable() {
                 context.print(&promotion::differences(
                     &differences,
@@ -300,18 +299,21 @@ impl Job {
                     context.stdout_palette(),
                 ))?;
             }
-            if differences
-                .iter()
-                .all(|one| one.change == crate::promote::diff::Change::Removed)
-            {
-                return Ok(None);
+            let (gone, other): (Vec<_>, Vec<_>) = differences
+                .into_iter()
+                .partition(|one| one.change == crate::promote::diff::Change::Removed);
+            let stay = gone.into_iter().map(|one| one.object).collect();
+            if other.is_empty() {
+                let confirmed = engine::confirm(&to).await?;
+                return Ok(Applied { stay, ..confirmed });
             }
             context.insist(&format!(
                 "Apply {} objects to the cluster {name} at {}?",
                 self.tree.objects().count(),
                 cluster.server()
             ))?;
-            Ok(Some(engine::apply(&to).await?))
+            let applied = engine::apply(&to).await?;
+            Ok(Applied { stay, ..applied })
         })
     }
 

@@ -33,6 +33,13 @@ pub fn text(
         ));
         let passed = applied.verify.iter().map(|verify| verify.checks.len());
         lines.extend(passed.map(|count| format!("{count} checks passed")));
+        if !applied.stay.is_empty() {
+            lines.push(format!(
+                "the tree has no {}: they stay, and `kubectl --context {} delete` takes them away",
+                applied.stay.join(", "),
+                applied.context
+            ));
+        }
         return lines.join("\n") + "\n";
     }
     if let Some(written) = written {
@@ -76,7 +83,13 @@ pub fn differences(found: &[Difference], wide: bool, palette: Palette) -> String
     if found.is_empty() {
         return "no difference\n".to_owned();
     }
-    let mut table = Table::new(["object", "change", "why", "field"]);
+    let explained = found.iter().any(|one| one.explanation.is_some());
+    let heads: &[&str] = if explained {
+        &["object", "change", "why", "field"]
+    } else {
+        &["object", "change", "field"]
+    };
+    let mut table = Table::new(heads.iter().copied());
     for difference in found {
         let (change, fields) = match difference.change {
             Change::Added => (palette.green("added"), Vec::new()),
@@ -84,17 +97,27 @@ pub fn differences(found: &[Difference], wide: bool, palette: Palette) -> String
             Change::Changed => (palette.yellow("changed"), listed(&difference.fields, wide)),
         };
         let first = fields.first().cloned().unwrap_or_default();
-        table.row([
-            difference.object.clone(),
-            change,
-            why(difference.explanation, palette),
-            first,
-        ]);
+        let mut cells = vec![difference.object.clone(), change];
+        cells.extend(
+            difference
+                .explanation
+                .map(|explanation| why(explanation, palette)),
+        );
+        cells.push(first);
+        let empty = cells.len() - 1;
+        table.row(cells);
         for field in fields.iter().skip(1) {
-            table.row([String::new(), String::new(), String::new(), field.clone()]);
+            let before = std::iter::repeat_n(String::new(), empty);
+            table.row(before.chain([field.clone()]));
         }
     }
-    let count = |explanation| found.iter().filter(|one| one.explanation == explanation).count();
+    if !explained {
+        return format!("{}{} objects differ\n", table.render(palette), found.len());
+    }
+    let count = |explanation| {
+        let same = found.iter().filter(|one| one.explanation == Some(explanation));
+        same.count()
+    };
     format!(
         "{}{} objects differ: {} by size, {} by environment, {} by neither\n",
         table.render(palette),
@@ -133,12 +156,15 @@ fn one(field: &Field) -> String {
             text.chars().take(59).chain(['…']).collect()
         }
     };
+    let why = field
+        .explanation
+        .map(|explanation| format!(" ({})", explanation.word()));
     format!(
-        "{} {} → {} ({})",
+        "{} {} → {}{}",
         field.path,
         short(&field.from),
         short(&field.to),
-        field.explanation.word()
+        why.unwrap_or_default()
     )
 }
 
@@ -152,12 +178,12 @@ mod tests {
             path: path.into(),
             from: Some("a".into()),
             to: None,
-            explanation,
+            explanation: Some(explanation),
         };
         let found = [Difference {
             object: "Deployment/a in n".into(),
             change: Change::Changed,
-            explanation: Explanation::Drift,
+            explanation: Some(Explanation::Drift),
             fields: vec![
                 field("spec.replicas", Explanation::Sizing),
                 field("spec.x", Explanation::Drift),

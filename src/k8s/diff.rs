@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::render::object::list_key;
+
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct FieldChange {
@@ -76,24 +78,33 @@ fn walk(path: &str, before: &Value, after: &Value, found: &mut Vec<FieldChange>)
                 pair(&join(path, key), None, Some(value), found);
             }
         }
-        (Value::Array(b), Value::Array(a)) if named(b) && named(a) => {
-            for item in b {
-                let other = a.iter().find(|o| o["name"] == item["name"]);
-                pair(&entry(path, item), Some(item), other, found);
-            }
-            for item in a
-                .iter()
-                .filter(|item| !b.iter().any(|o| o["name"] == item["name"]))
-            {
-                pair(&entry(path, item), None, Some(item), found);
-            }
-        }
-        (b, a) => found.push(FieldChange {
-            path: path.to_owned(),
-            from: Some(compact(b)),
-            to: Some(compact(a)),
-        }),
+        (Value::Array(b), Value::Array(a)) if !b.is_empty() && !a.is_empty() => match list_key(b, a) {
+            Some(key) => lists(path, key, b, a, found),
+            None => whole(path, before, after, found),
+        },
+        (b, a) => whole(path, b, a, found),
     }
+}
+
+fn lists(path: &str, key: &str, before: &[Value], after: &[Value], found: &mut Vec<FieldChange>) {
+    let entry = |item: &Value| format!("{path}[{}]", item[key].as_str().unwrap_or_default());
+    for item in before {
+        let other = after.iter().find(|other| other[key] == item[key]);
+        pair(&entry(item), Some(item), other, found);
+    }
+    for item in after {
+        if !before.iter().any(|other| other[key] == item[key]) {
+            pair(&entry(item), None, Some(item), found);
+        }
+    }
+}
+
+fn whole(path: &str, before: &Value, after: &Value, found: &mut Vec<FieldChange>) {
+    found.push(FieldChange {
+        path: path.to_owned(),
+        from: Some(compact(before)),
+        to: Some(compact(after)),
+    });
 }
 
 fn pair(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<FieldChange>) {
@@ -108,17 +119,6 @@ fn pair(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut V
             to: a.map(compact),
         }),
     }
-}
-
-fn named(list: &[Value]) -> bool {
-    !list.is_empty()
-        && list
-            .iter()
-            .all(|item| item.get("name").is_some_and(Value::is_string))
-}
-
-fn entry(path: &str, item: &Value) -> String {
-    format!("{path}[{}]", item["name"].as_str().unwrap_or_default())
 }
 
 fn join(path: &str, key: &str) -> String {

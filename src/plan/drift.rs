@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::render::object::is_empty;
+use crate::render::object::{is_empty, list_key};
 
 /// Every place where the live object is not what was rendered, for people: `spec.replicas 1 → 2`. Fields that only the live
 /// object has are others' business (defaults, status, controllers) and no drift.
@@ -99,11 +99,7 @@ fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<String>) {
 /// Lists of named things are compared by name, others place by place. What is mounted is known by where: several files of one
 /// volume have one name.
 fn lists(path: &str, desired: &[Value], live: &[Value], found: &mut Vec<String>) {
-    let names_all = |key: &&str| {
-        let mut items = desired.iter().chain(live);
-        !desired.is_empty() && items.all(|item| item.get(*key).is_some_and(Value::is_string))
-    };
-    if let Some(key) = ["mountPath", "name"].into_iter().find(|key| names_all(key)) {
+    if let Some(key) = list_key(desired, live) {
         for wanted in desired {
             let name = wanted[key].as_str().unwrap_or_default();
             let path = format!("{path}[{name}]");

@@ -75,7 +75,7 @@ fn priorities() -> Vec<Value> {
 }
 
 /// Quotas hold every service at its most replicas and one more of each during a rollout, and no more: a runaway ends here
-/// and not in somebody else's namespace. Limits are for pods that forget their own.
+/// and not in somebody else's namespace. Volumes may grow to twice their size. Limits are for pods that forget their own.
 fn bounds(stack: &Stack) -> Vec<Value> {
     let sidecar = stack
         .mesh
@@ -135,7 +135,7 @@ fn quota(
     });
     let (claims, bytes) = storage.unwrap_or_default();
     hard["persistentvolumeclaims"] = json!(claims.to_string());
-    hard["requests.storage"] = json!(bytes);
+    hard["requests.storage"] = json!(bytes * 2);
     json!({
         "apiVersion": "v1",
         "kind": "ResourceQuota",

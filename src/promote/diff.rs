@@ -10,7 +10,7 @@ use super::equal::same;
 
 use super::reasons::{Reasons, of_image};
 use super::tree::id;
-use crate::render::object::is_empty;
+use crate::render::object::{is_empty, list_key};
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,8 +20,9 @@ pub struct Difference {
     pub object: String,
     /// What happened to it on the way from the first set to the second.
     pub change: Change,
-    /// Why: the strongest of its fields' reasons.
-    pub explanation: Explanation,
+    /// Why: the strongest of its fields' reasons. Absent where nothing was asked for but whether it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
     /// Its fields; empty for a whole object.
     pub fields: Vec<Field>,
 }
@@ -73,8 +74,9 @@ pub struct Field {
     /// After; absent where it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Why.
-    pub explanation: Explanation,
+    /// Why; absent as the object's is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// How much of the first set counts.
@@ -106,7 +108,7 @@ pub fn differences<'a>(
             None => {
                 let mut added = whole(object, Change::Added);
                 if reasons.leaves_out(object) {
-                    added.explanation = Explanation::Environment;
+                    added.explanation = Some(Explanation::Environment);
                 }
                 found.push(added);
             }
@@ -114,6 +116,19 @@ pub fn differences<'a>(
         }
     }
     found.sort_by(|a, b| a.object.cmp(&b.object));
+    found
+}
+
+/// Takes the reasons away: why a laptop differs from production says nothing about two productions, where what would be place
+/// or size may as well be somebody's hand.
+pub fn unexplained(mut found: Vec<Difference>) -> Vec<Difference> {
+    for difference in &mut found {
+        difference.explanation = None;
+        difference
+            .fields
+            .iter_mut()
+            .for_each(|field| field.explanation = None);
+    }
     found
 }
 
@@ -151,7 +166,7 @@ fn whole(object: &Value, change: Change) -> Difference {
     Difference {
         object: id(object).to_string(),
         change,
-        explanation,
+        explanation: Some(explanation),
         fields: Vec::new(),
     }
 }
@@ -183,11 +198,11 @@ fn changed(before: &Value, after: &Value, sides: Sides, reasons: &Reasons<'_>) -
         .any(|field| field.path.ends_with("].image") && !same_repository(field));
     for field in &mut fields {
         let explained = (other_image && of_image(&field.path)) || reasons.explain(after, &field.path);
-        if explained && field.explanation == Explanation::Drift {
-            field.explanation = Explanation::Environment;
+        if explained && field.explanation == Some(Explanation::Drift) {
+            field.explanation = Some(Explanation::Environment);
         }
     }
-    let explanation = fields.iter().map(|field| field.explanation).max()?;
+    let explanation = Some(fields.iter().filter_map(|field| field.explanation).max()?);
     Some(Difference {
         object: id(after).to_string(),
         change: Change::Changed,
@@ -237,18 +252,17 @@ impl Walk<'_> {
                     self.only_live(&format!("data.{key}"), value);
                 }
             }
-            Value::Array(variables) if path.ends_with("].env") => {
+            Value::Array(variables)
+                if path.ends_with("].env") && variables.iter().all(|one| one["name"].is_string()) =>
+            {
                 for variable in variables {
-                    self.only_live(&entry(path, variable), variable);
+                    let name = variable["name"].as_str().unwrap_or_default();
+                    self.only_live(&format!("{path}[{name}]"), variable);
                 }
             }
             _ => {
-                let variable = path
-                    .rsplit_once("].env[")
-                    .is_some_and(|(_, name)| name.find(']') == Some(name.len() - 1));
-                let configuration =
-                    variable || path.ends_with("].envFrom") || (config && path.starts_with("data."));
-                if configuration && !is_empty(value) {
+                let configuration = path.ends_with("].envFrom") || (config && path.starts_with("data."));
+                if (configuration || by_hand(path)) && !is_empty(value) {
                     self.note(path, Some(value), None);
                 }
             }
@@ -265,25 +279,32 @@ impl Walk<'_> {
                     self.pair(&format!("{path}.{key}"), Some(value), None);
                 }
             }
-            (Value::Array(old), Value::Array(new)) if named(old) && named(new) => {
-                for value in new {
-                    let other = old.iter().find(|item| item["name"] == value["name"]);
-                    self.pair(&entry(path, value), other, Some(value));
-                }
-                for value in old
-                    .iter()
-                    .filter(|item| !new.iter().any(|other| other["name"] == item["name"]))
-                {
-                    self.pair(&entry(path, value), Some(value), None);
-                }
-            }
-            (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
-                for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                    self.values(&format!("{path}[{index}]"), old, new);
-                }
+            (Value::Array(old), Value::Array(new)) if !old.is_empty() && !new.is_empty() => {
+                self.lists(path, old, new);
             }
             (old, new) if same(old, new) => {}
             (old, new) => self.note(path, Some(old), Some(new)),
+        }
+    }
+
+    fn lists(&mut self, path: &str, old: &[Value], new: &[Value]) {
+        if let Some(key) = list_key(old, new) {
+            let entry = |item: &Value| format!("{path}[{}]", item[key].as_str().unwrap_or_default());
+            for value in new {
+                let other = old.iter().find(|item| item[key] == value[key]);
+                self.pair(&entry(value), other, Some(value));
+            }
+            for value in old {
+                if !new.iter().any(|other| other[key] == value[key]) {
+                    self.pair(&entry(value), Some(value), None);
+                }
+            }
+        } else if old.len() == new.len() {
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                self.values(&format!("{path}[{index}]"), old, new);
+            }
+        } else {
+            self.note(path, Some(&old.into()), Some(&new.into()));
         }
     }
 
@@ -297,9 +318,28 @@ impl Walk<'_> {
             path: path.to_owned(),
             from: from.map(text),
             to: to.map(text),
-            explanation: explain(self.kind, path),
+            explanation: Some(explain(self.kind, path)),
         });
     }
+}
+
+/// Whether a part of an object is one that no server fills in: a whole variable, container or volume, and what a pod may do
+/// on its node.
+fn by_hand(path: &str) -> bool {
+    let lists = ["env", "containers", "initContainers", "volumes", "volumeMounts"];
+    let rights = [
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+        "privileged",
+        "capabilities",
+        "hostPort",
+    ];
+    lists.iter().any(|list| {
+        let entry = path.rsplit_once(&format!(".{list}["));
+        path.ends_with(&format!(".{list}"))
+            || entry.is_some_and(|(_, name)| name.find(']') == Some(name.len() - 1))
+    }) || rights.iter().any(|right| path.ends_with(&format!(".{right}")))
 }
 
 /// What servers and controllers write by themselves.
@@ -376,17 +416,6 @@ fn explain(kind: &str, path: &str) -> Explanation {
     } else {
         Explanation::Drift
     }
-}
-
-fn named(list: &[Value]) -> bool {
-    !list.is_empty()
-        && list
-            .iter()
-            .all(|item| item.get("name").is_some_and(Value::is_string))
-}
-
-fn entry(path: &str, item: &Value) -> String {
-    format!("{path}[{}]", item["name"].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -43,12 +43,12 @@ fn every_difference_has_its_reason() {
     assert_eq!(
         reasons,
         [
-            ("spec.replicas", Explanation::Sizing),
-            ("spec.containers[a].image", Explanation::Environment),
-            ("spec.containers[a].env[LOG].value", Explanation::Drift),
+            ("spec.replicas", Some(Explanation::Sizing)),
+            ("spec.containers[a].image", Some(Explanation::Environment)),
+            ("spec.containers[a].env[LOG].value", Some(Explanation::Drift)),
         ]
     );
-    assert_eq!(found[0].explanation, Explanation::Drift);
+    assert_eq!(found[0].explanation, Some(Explanation::Drift));
 }
 
 #[test]
@@ -72,7 +72,9 @@ fn what_only_the_cluster_has_of_configuration_is_told() {
     let paths = |before: &Value, after: &Value| -> Vec<String> {
         let found = differences([before], [after], Sides::Live, &reasons);
         assert!(
-            found.iter().all(|one| one.explanation == Explanation::Drift),
+            found
+                .iter()
+                .all(|one| one.explanation == Some(Explanation::Drift)),
             "{found:?}"
         );
         let fields = found.into_iter().flat_map(|one| one.fields);
@@ -132,14 +134,17 @@ fn what_the_environment_states_or_this_machine_has_not_is_no_drift() {
         let (old, new) = (map(name, key, "1"), map(name, key, "2"));
         differences([&old], [&new], Sides::Live, &reasons)[0].explanation
     };
-    assert_eq!(why("a", "LEVEL"), Explanation::Environment);
-    assert_eq!(why("a", "OTHER"), Explanation::Drift);
-    assert_eq!(why("b", "LEVEL"), Explanation::Drift);
-    assert_eq!(why("prometheus", "etc__prometheus.yml"), Explanation::Environment);
+    assert_eq!(why("a", "LEVEL"), Some(Explanation::Environment));
+    assert_eq!(why("a", "OTHER"), Some(Explanation::Drift));
+    assert_eq!(why("b", "LEVEL"), Some(Explanation::Drift));
+    assert_eq!(
+        why("prometheus", "etc__prometheus.yml"),
+        Some(Explanation::Environment)
+    );
     let added = |name: &str| differences([], [&map(name, "k", "v")], Sides::Live, &reasons)[0].explanation;
     assert_eq!(
         (added("grafana"), added("kafka")),
-        (Explanation::Environment, Explanation::Drift)
+        (Some(Explanation::Environment), Some(Explanation::Drift))
     );
 }
 
@@ -147,5 +152,50 @@ fn what_the_environment_states_or_this_machine_has_not_is_no_drift() {
 fn a_connection_pool_is_never_sized() {
     let rule = |most: u32| json!({ "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": { "name": "a", "namespace": "n" }, "spec": { "trafficPolicy": { "connectionPool": { "tcp": { "maxConnections": most } } } } });
     let found = differences([&rule(1)], [&rule(2)], Sides::Live, &Reasons::default());
-    assert_eq!(found[0].explanation, Explanation::Drift);
+    assert_eq!(found[0].explanation, Some(Explanation::Drift));
+}
+
+#[test]
+fn several_files_of_one_volume_are_told_apart_by_where_they_are_mounted() {
+    let mount = |path: &str, sub: &str| json!({ "name": "files", "mountPath": path, "subPath": sub });
+    let pod =
+        |mounts: &[Value]| deployment(&json!({ "containers": [{ "name": "a", "volumeMounts": mounts }] }));
+    let two = pod(&[mount("/etc/a", "a"), mount("/etc/b", "b")]);
+    for sides in [Sides::Both, Sides::Live] {
+        assert!(differences([&two], [&two], sides, &Reasons::default()).is_empty());
+    }
+    let other = pod(&[mount("/etc/a", "a"), mount("/etc/b", "c")]);
+    let found = differences([&two], [&other], Sides::Live, &Reasons::default());
+    assert_eq!(
+        found[0].fields[0].path,
+        "spec.containers[a].volumeMounts[/etc/b].subPath"
+    );
+}
+
+#[test]
+fn what_a_hand_added_to_a_live_pod_is_told() {
+    let tree =
+        deployment(&json!({ "containers": [{ "name": "a", "securityContext": { "privileged": false } }] }));
+    let live = deployment(&json!({
+        "hostNetwork": true,
+        "dnsPolicy": "ClusterFirst",
+        "containers": [
+            { "name": "a", "securityContext": { "privileged": false, "capabilities": { "add": ["ALL"] } } },
+            { "name": "shell", "image": "x" },
+        ],
+        "volumes": [{ "name": "root", "hostPath": { "path": "/" } }],
+    }));
+    let found = differences([&live], [&tree], Sides::Live, &Reasons::default());
+    let paths: Vec<&str> = found[0].fields.iter().map(|field| field.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.containers[a].securityContext.capabilities",
+            "spec.containers[shell]",
+            "spec.hostNetwork",
+            "spec.volumes",
+        ]
+    );
+    let bare = unexplained(found);
+    assert!(bare[0].explanation.is_none() && bare[0].fields.iter().all(|field| field.explanation.is_none()));
 }

@@ -239,6 +239,38 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
         let help = "add `store: NAME`, as `kubectl get clustersecretstores` lists it";
         wrong(&[Key("secrets")], message, help);
     }
+    if let Some(store) = secrets
+        .store
+        .as_ref()
+        .filter(|store| !store.is_empty() && !is_object_name(store))
+    {
+        let message = format!("`{store}` is no name of a store");
+        let help = "kubectl get clustersecretstores lists them";
+        wrong(&[Key("secrets"), Key("store")], message, help);
+    }
+    let mesh = &environment.mesh;
+    let accounts = [
+        ("revision", &mesh.revision),
+        ("ingressServiceAccount", &mesh.ingress_service_account),
+    ];
+    for (key, name) in accounts {
+        if let Some(name) = name.as_ref().filter(|name| !is_object_name(name)) {
+            wrong(
+                &[Key("mesh"), Key(key)],
+                format!("`{name}` is no name that Kubernetes takes"),
+                "",
+            );
+        }
+    }
+    let access = &environment.access;
+    for (key, groups) in [("operators", &access.operators), ("viewers", &access.viewers)] {
+        for (index, group) in groups.iter().enumerate() {
+            if group.trim().is_empty() {
+                let message = "a group's name is empty".to_owned();
+                wrong(&[Key("access"), Key(key), Item(index)], message, "");
+            }
+        }
+    }
     let kinds = ["ClusterSecretStore", "SecretStore"];
     if !kinds.contains(&secrets.store_kind.as_str()) {
         let message = format!(
@@ -326,7 +358,8 @@ mod tests {
                     tokens: { issuer: '', jwksUri: keys }\n\
                     secrets: { mode: external, storeKind: Vault, refresh: 1 hour }\n\
                     images: { redsi: 'redis:7', redis: 'Not an image' }\n\
-                    imagePullSecrets: [ok.name, 'Not ok']\nstorageClass: ''\noverrides: { reids: {} }\n";
+                    imagePullSecrets: [ok.name, 'Not ok']\nstorageClass: ''\noverrides: { reids: {} }\n\
+                    mesh: { revision: 'not ok!', ingressServiceAccount: A B }\naccess: { operators: [''] }\n";
         let file = ("prod.yaml".to_owned(), format!("{START}{text}"));
         let problems = Environment::read(&file, &["redis".to_owned()]).expect_err("wrong");
         let told = problems.details().join("\n");
@@ -344,10 +377,13 @@ mod tests {
             "`Not an image` is no image",
             "`Not ok` is no name of a Secret",
             "`` is no name of a storage class",
+            "`not ok!` is no name",
+            "`A B` is no name",
+            "a group's name is empty",
         ] {
             assert!(told.contains(expected), "{expected}\n{told}");
         }
-        assert_eq!(problems.all().len(), 13, "{told}");
+        assert_eq!(problems.all().len(), 16, "{told}");
         for good in ["1h", "1h30m", "0", "1.5h"] {
             assert!(is_duration(good), "{good}");
         }

@@ -75,6 +75,10 @@ fn workload(value: &mut Value, stack: &Stack, environment: &Environment, target:
     let deployment = value["kind"] == "Deployment";
     let spread = spread(&app, deployment && target.spreads_by_revision());
     value["spec"]["template"]["spec"]["topologySpreadConstraints"] = spread;
+    if !deployment {
+        // The server's default, stated: who reads the tree need not know it.
+        value["spec"]["updateStrategy"] = json!({ "type": "RollingUpdate" });
+    }
     if service {
         // The autoscaler decides; a number here would undo its decision at every apply.
         remove(&mut value["spec"], "replicas");

@@ -78,7 +78,9 @@ fn a_laptop_differs_from_production_by_size_and_environment_until_somebody_chang
         let drifted = |here: &[Value]| -> Vec<String> {
             let wanted = tree.objects().map(|(_, object)| object);
             let found = differences(here, wanted, Sides::Live, &reasons);
-            let drift = found.iter().filter(|one| one.explanation == Explanation::Drift);
+            let drift = found
+                .iter()
+                .filter(|one| one.explanation == Some(Explanation::Drift));
             drift
                 .map(|one| format!("{} {:?} {:?}", one.object, one.change, one.fields))
                 .collect()
@@ -89,5 +91,20 @@ fn a_laptop_differs_from_production_by_size_and_environment_until_somebody_chang
             .find(|object| object["metadata"]["name"] == "agent-engine-config");
         map.expect("there")["data"]["NEW"] = json!("1");
         assert_eq!(drifted(&here).len(), 1, "{profile}");
+    }
+}
+
+#[test]
+fn no_profiles_tree_differs_from_itself() {
+    for profile in ["minimal", "dev", "demo", "full", "prod"] {
+        let tree = tree_of(profile);
+        let objects = || tree.objects().map(|(_, object)| object);
+        for sides in [Sides::Both, Sides::Live] {
+            assert_eq!(
+                differences(objects(), objects(), sides, &Reasons::default()),
+                [],
+                "{profile}"
+            );
+        }
     }
 }

@@ -176,10 +176,18 @@ fn operations(stack: &Stack) -> String {
          - **A pod stays Pending:** `kubectl -n {infra} describe pod NAME`. No node with room, no volume, or the quota.\n\
          - **A volume is full:** a claim can grow where its storage class allows it (`allowVolumeExpansion`), never shrink:\n  \
          `kubectl -n {infra} patch pvc data-NAME-0 -p '{{\"spec\":{{\"resources\":{{\"requests\":{{\"storage\":\"100Gi\"}}}}}}}}'`\n\
+         The quota leaves room for twice of what is claimed. The size in a StatefulSet's claim template can't be changed in\n  \
+         place: leave it, or delete the StatefulSet with `--cascade=orphan` before the larger one is applied.\n\
          - **A change of configuration:** in the catalog or the environment file, then promote again. Pods restart by\n  \
          themselves, because their template names the configuration's digest.\n\
          - **A node is drained:** each system lets one instance go at a time; those with one instance are away until it has\n  \
          started elsewhere.\n"
+    );
+    let _ = writeln!(
+        text,
+        "- **Go back:** `vadev promote --apply` keeps what was there before as a manifest and names it when it stops. Or apply the\n  \
+         tree of the commit before; `kubectl -n {} rollout undo deployment/NAME` takes one service back until then.",
+        stack.namespaces.apps
     );
     if has("postgres") {
         let _ = writeln!(
@@ -196,15 +204,22 @@ fn operations(stack: &Stack) -> String {
     if has("prometheus-grafana") {
         let _ = writeln!(
             text,
-            "- **Metrics:** `kubectl -n {infra} port-forward svc/prometheus 9090`, Grafana on 3000"
+            "- **Metrics:** `kubectl -n {infra} port-forward svc/prometheus 9090`, Grafana on 3000. Alerts reach the Alertmanager, whose\n  \
+             receiver `nobody` tells no one: state yours in its configuration in the catalog. Grafana has no volume: its\n  \
+             dashboards come from the tree, and what is changed in it by hand is gone with its pod."
         );
     }
     if has("jaeger") {
         let _ = writeln!(
             text,
-            "- **Traces:** `kubectl -n {infra} port-forward svc/jaeger 16686`"
+            "- **Traces:** `kubectl -n {infra} port-forward svc/jaeger 16686`; they are kept in memory and gone with its pod"
         );
     }
+    text.push_str(
+        "- **Who may log in:** PostgreSQL, Redis, ClickHouse and MinIO ask for passwords. Nacos, Milvus, Elasticsearch, Kafka and\n  \
+         Prometheus ask for none and speak plaintext: NetworkPolicies are what keeps others away, so the cluster's network\n  \
+         has to enforce them (Calico, Cilium and others do; check it with a pod in another namespace).\n",
+    );
     text.push_str("- **Network:** everything between pods is denied but what a NetworkPolicy names; a new client of a system needs it\n  in its `stores` in the catalog.\n");
     text
 }

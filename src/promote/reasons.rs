@@ -60,7 +60,8 @@ impl<'a> Reasons<'a> {
 }
 
 /// Whether a field goes with the image. Another image has other arguments, environment and files of its own, as its recipe
-/// states them; what is built here is probed more often, and may be given secrets that only this machine knows.
+/// states them; what is built here is probed more often, is replaced without a wait or room for another replica, and may be
+/// given secrets that only this machine knows.
 pub(super) fn of_image(path: &str) -> bool {
     let parts = [
         ".args",
@@ -71,6 +72,8 @@ pub(super) fn of_image(path: &str) -> bool {
         ".startupProbe",
         ".livenessProbe",
         ".readinessProbe",
+        ".terminationGracePeriodSeconds",
+        ".strategy.rollingUpdate.",
     ];
     parts.iter().any(|part| path.contains(part))
 }

@@ -1,5 +1,6 @@
 //! One Kubernetes object as vadev handles it: the JSON that is applied, and what it is called.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -21,6 +22,22 @@ pub const PROMOTED_COMPONENT: &str = "app.kubernetes.io/component";
 pub const SET_BY: &str = "vadev.dev/set-by";
 /// Annotation with the image's origin.
 pub const ORIGIN: &str = "vadev.dev/image-source";
+
+/// The field by which the entries of two lists of objects are told apart: `mountPath` for what is mounted, because several
+/// files of one volume have one name, else `name`. `None` where an entry lacks it or two entries of one list share it.
+pub fn list_key(one: &[Value], other: &[Value]) -> Option<&'static str> {
+    if one.is_empty() && other.is_empty() {
+        return None;
+    }
+    let tells_apart = |key: &str, list: &[Value]| {
+        let mut seen = HashSet::new();
+        let mut values = list.iter().map(|item| item.get(key).and_then(Value::as_str));
+        values.all(|value| value.is_some_and(|value| seen.insert(value)))
+    };
+    ["mountPath", "name"]
+        .into_iter()
+        .find(|key| tells_apart(key, one) && tells_apart(key, other))
+}
 
 /// What identifies an object in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -17,7 +17,7 @@ pub const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 /// a deadline of its own.
 const REQUEST_SECONDS: u64 = 3600;
 /// How long the engine may take to say its version.
-const GREETING: Duration = Duration::from_secs(10);
+const GREETING: Duration = Duration::from_secs(30);
 
 /// Why there is no engine to talk to.
 #[derive(Debug, thiserror::Error)]

@@ -14,19 +14,19 @@ use crate::promote::{Registry, docker};
 use crate::sample;
 
 const NAME: &str = "e2e-elsewhere";
-const CONTEXT: &str = "kind-e2e-elsewhere";
+pub const CONTEXT: &str = "kind-e2e-elsewhere";
 /// Where the cluster's ingress gateway is on this machine.
 const GATEWAY: u16 = 28083;
 
 /// Three nodes that kind makes without vadev, beside the shared cluster, which is frozen meanwhile.
-struct Elsewhere<'a> {
+pub struct Elsewhere<'a> {
     shared: &'a Platform,
-    folder: TempDir,
-    nodes: Vec<String>,
+    pub folder: TempDir,
+    pub nodes: Vec<String>,
 }
 
 impl<'a> Elsewhere<'a> {
-    fn start(shared: &'a Platform) -> Self {
+    pub fn start(shared: &'a Platform) -> Self {
         let shared_node = format!("{CLUSTER}-control-plane");
         let node_image = docker(&["inspect", "--format", "{{.Config.Image}}", &shared_node]);
         shared.run(&["pause"]);
@@ -59,12 +59,12 @@ impl<'a> Elsewhere<'a> {
         elsewhere
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
     /// To the nodes the registry is at the other end of their network; they call it as Docker here does.
-    fn introduce(&self, registry: &str) {
+    pub fn introduce(&self, registry: &str) {
         let port = registry.rsplit_once(':').expect("a port").1;
         for node in &self.nodes {
             let route = docker(&["exec", node, "ip", "-4", "route", "show", "default"]);
@@ -76,15 +76,18 @@ impl<'a> Elsewhere<'a> {
         }
     }
 
-    fn connect(&self) -> Cluster {
+    /// A connection lives as long as the runtime that it was made in.
+    pub async fn connect(&self) -> Cluster {
         let target = Target::new(self.kubeconfig(), CONTEXT);
-        block_on(Cluster::connect(&target, PATIENCE)).expect("the cluster answers")
+        Cluster::connect(&target, PATIENCE)
+            .await
+            .expect("the cluster answers")
     }
 
     /// How many objects a selector finds.
     fn count(&self, selector: &str) -> usize {
         block_on(async {
-            k8s::observe(&self.connect(), selector)
+            k8s::observe(&self.connect().await, selector)
                 .await
                 .expect("objects")
                 .len()
@@ -103,14 +106,14 @@ impl Drop for Elsewhere<'_> {
 }
 
 /// Somebody with a workspace of their own, called as everybody's is.
-struct Developer<'a> {
+pub struct Developer<'a> {
     elsewhere: &'a Elsewhere<'a>,
     name: &'static str,
     workspace: PathBuf,
 }
 
 impl<'a> Developer<'a> {
-    fn new(elsewhere: &'a Elsewhere<'a>, name: &'static str) -> Self {
+    pub fn new(elsewhere: &'a Elsewhere<'a>, name: &'static str) -> Self {
         let workspace = elsewhere.folder.path().join(name);
         sample::lay_out(&workspace, "shop");
         Self {
@@ -120,7 +123,7 @@ impl<'a> Developer<'a> {
         }
     }
 
-    fn vadev(&self, args: &[&str]) -> Value {
+    pub fn vadev(&self, args: &[&str]) -> Value {
         let output = Command::new(env!("CARGO_BIN_EXE_vadev"))
             .current_dir(&self.workspace)
             .args(args)
@@ -167,9 +170,9 @@ impl<'a> Developer<'a> {
 
     /// Every object and pod with its UID, and what counts the changes of its specification.
     fn fingerprints(&self) -> BTreeMap<String, Value> {
-        let cluster = self.elsewhere.connect();
         let selector = format!("vadev.dev/workspace={}-shop", self.name);
         let (objects, pods) = block_on(async {
+            let cluster = self.elsewhere.connect().await;
             tokio::join!(
                 k8s::observe(&cluster, &selector),
                 k8s::observe_kinds(&cluster, "app", PODS)

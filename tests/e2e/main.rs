@@ -25,6 +25,8 @@ mod reload;
 mod reload_ways;
 
 #[cfg(feature = "slow")]
+mod applied;
+#[cfg(feature = "slow")]
 mod capacity;
 #[cfg(feature = "slow")]
 mod compose;

@@ -263,7 +263,7 @@ pub fn docker(args: &[&str]) -> String {
 }
 
 /// Takes names off images again that the test gave them.
-struct Names(Vec<String>);
+pub struct Names(pub Vec<String>);
 
 impl Drop for Names {
     fn drop(&mut self) {

@@ -9,12 +9,13 @@ use serde_json::Value;
 use super::super::checked::VerifyReport;
 use super::super::verify::verify_promoted;
 use super::compare::there;
+use super::fits::fits;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
 use crate::profile::Stack;
 use crate::promote::secrets::needed;
 use crate::promote::tree::{WAVES, id};
-use crate::promote::{Target, Tree, Version};
+use crate::promote::{Target, Tree};
 use crate::render::mesh::TLS_SECRET;
 use crate::render::yaml;
 use crate::report::{Outcome, Reporter};
@@ -51,6 +52,8 @@ pub struct Applied {
     pub unchanged: usize,
     /// Manifest of what was there before, where something was.
     pub before: Option<PathBuf>,
+    /// Objects of the platform that the tree has not. They stay: nothing is deleted from a cluster that is not vadev's.
+    pub stay: Vec<String>,
     /// What the platform answered afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifyReport>,
@@ -74,52 +77,22 @@ impl ApplyTo<'_> {
     }
 
     async fn rehearsed(&self, step: &crate::report::Step) -> Result<usize, Failure> {
-        self.fits().await?;
+        fits(self.cluster, self.tree, self.target).await?;
         step.progress("asking the API server");
         let objects: Vec<&Value> = self.tree.objects().map(|(_, object)| object).collect();
         k8s::rehearse(self.cluster, &objects).await?;
         Ok(objects.len())
     }
 
-    /// Versions, Istio and a storage class.
-    async fn fits(&self) -> Result<(), Failure> {
-        let refuse = |message: String, hint: String| -> Failure {
-            Plain::new(Family::Refused, message).with_hint(hint).into()
-        };
-        let text = self.cluster.version().await?;
-        let version =
-            Version::parse(&text).map_err(|error| refuse(error, "choose another --context".to_owned()))?;
-        if version < self.target.kubernetes {
-            return Err(refuse(
-                format!(
-                    "the cluster has Kubernetes {version}, and the tree is for {} and later",
-                    self.target.kubernetes
-                ),
-                format!("render it for this one: vadev promote --kube-version {version}"),
-            ));
-        }
-        if self.stack.mesh.is_some() {
-            let definition = ObjectRef::new(
-                "apiextensions.k8s.io/v1",
-                "CustomResourceDefinition",
-                "",
-                "virtualservices.networking.istio.io",
-            );
-            if k8s::find(self.cluster, &definition).await?.is_none() {
-                return Err(refuse(
-                    format!("the cluster {} has no Istio", self.cluster.id().context),
-                    "install it first (istioctl install); the tree's infrastructure/README.md says with what"
-                        .to_owned(),
-                ));
-            }
-        }
-        Ok(())
+    /// Where the platform's pods are.
+    fn scope(&self) -> Scope {
+        let namespaces = &self.stack.namespaces;
+        Scope::Namespaces(vec![namespaces.apps.clone(), namespaces.infra.clone()])
     }
 
     /// The four waves. `confirmed` is only ever reached by a person's yes.
     async fn waves(&self, report: &mut Applied) -> Result<(), Failure> {
-        let namespaces = &self.stack.namespaces;
-        let scope = Scope::Namespaces(vec![namespaces.apps.clone(), namespaces.infra.clone()]);
+        let scope = self.scope();
         let mut view = None;
         for (name, prefix) in WAVES {
             let objects: Vec<&Value> = self.tree.wave(prefix).collect();
@@ -165,11 +138,7 @@ impl ApplyTo<'_> {
                 _ => report.changed += 1,
             }
         }
-        let workloads: Vec<ObjectRef> = objects
-            .iter()
-            .map(|object| ObjectRef::from(&id(object)))
-            .filter(|reference| matches!(reference.kind.as_str(), "Deployment" | "StatefulSet"))
-            .collect();
+        let workloads = workloads(objects.iter().copied());
         if workloads.is_empty() {
             return Ok(());
         }
@@ -252,34 +221,73 @@ impl ApplyTo<'_> {
 /// Applies the tree, whose rehearsal passed and which a person agreed to, and asks the platform whether it works.
 pub async fn apply(to: &ApplyTo<'_>) -> Result<Applied, Failure> {
     to.cluster.recheck().await?;
-    let before = to.keep().await?;
     let mut report = Applied {
-        context: to.cluster.id().context.clone(),
-        created: 0,
-        changed: 0,
-        unchanged: 0,
-        before: before.clone(),
-        verify: None,
+        before: to.keep().await?,
+        ..nothing(to)
     };
     if let Err(error) = to.waves(&mut report).await {
         return Err(stopped(to, &report, error.as_ref(), "later waves were not begun"));
     }
-    let verified = verify_promoted(to.stack, to.tree, to.cluster, to.reporter, ANSWER.min(to.timeout));
-    let verified = verified.await.and_then(|verified| {
-        let failures = verified.failures();
-        if failures.is_empty() {
-            return Ok(verified);
-        }
-        let message = format!("{} of {} checks failed", failures.len(), verified.checks.len());
-        Err(Plain::new(Family::Unhealthy, message)
-            .with_details(failures)
-            .into())
-    });
-    match verified {
+    match verified(to).await {
         Ok(verified) => report.verify = Some(verified),
         Err(error) => return Err(stopped(to, &report, error.as_ref(), "everything is applied")),
     }
     Ok(report)
+}
+
+/// What is left to do where the cluster has the tree already: an earlier run may have ended before all was ready. Waits for
+/// every workload, asks the platform whether it works, and changes nothing.
+pub async fn confirm(to: &ApplyTo<'_>) -> Result<Applied, Failure> {
+    let workloads = workloads(to.tree.objects().map(|(_, object)| object));
+    let step = to
+        .reporter
+        .step("ready", "Nothing to apply; wait for the workloads", None);
+    let view = View::open(to.cluster, &to.scope());
+    let ready = view.wait_all(&workloads, WaitOptions::within(to.timeout), Some(&step));
+    match ready.await {
+        Ok(_) => step.done(format!("{} ready", workloads.len())),
+        Err(error) => {
+            step.finish(Outcome::Failed, error.to_string());
+            return Err(error.into());
+        }
+    };
+    Ok(Applied {
+        unchanged: to.tree.objects().count(),
+        verify: Some(verified(to).await?),
+        ..nothing(to)
+    })
+}
+
+fn nothing(to: &ApplyTo<'_>) -> Applied {
+    Applied {
+        context: to.cluster.id().context.clone(),
+        created: 0,
+        changed: 0,
+        unchanged: 0,
+        before: None,
+        stay: Vec::new(),
+        verify: None,
+    }
+}
+
+fn workloads<'a>(objects: impl Iterator<Item = &'a Value>) -> Vec<ObjectRef> {
+    objects
+        .map(|object| ObjectRef::from(&id(object)))
+        .filter(|reference| matches!(reference.kind.as_str(), "Deployment" | "StatefulSet"))
+        .collect()
+}
+
+async fn verified(to: &ApplyTo<'_>) -> Result<VerifyReport, Failure> {
+    let verified =
+        verify_promoted(to.stack, to.tree, to.cluster, to.reporter, ANSWER.min(to.timeout)).await?;
+    let failures = verified.failures();
+    if failures.is_empty() {
+        return Ok(verified);
+    }
+    let message = format!("{} of {} checks failed", failures.len(), verified.checks.len());
+    Err(Plain::new(Family::Unhealthy, message)
+        .with_details(failures)
+        .into())
 }
 
 /// The failure with the way back: nothing is undone by itself, because what failed may be mended quicker.

@@ -10,30 +10,27 @@ use super::super::platform::Platform;
 use super::folder;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, Cluster, ObjectRef};
-use crate::promote::diff::{Difference, Sides, differences};
+use crate::promote::diff::{Difference, Sides, differences, unexplained};
 use crate::promote::harden::{PART_OF, PLATFORM};
 use crate::promote::{Environment, Reasons, Tree, tree};
 use crate::render::object::{COMPONENT, WORKSPACE};
 use crate::render::{Origin, metrics};
 
 /// Against the manifests of a folder, whoever wrote them: from the folder to the tree.
-pub fn compare_folder(
-    tree: &Tree,
-    environment: &Environment,
-    folder: &Path,
-) -> Result<Vec<Difference>, Failure> {
+pub fn compare_folder(tree: &Tree, folder: &Path) -> Result<Vec<Difference>, Failure> {
     if !folder.is_dir() {
         return Err(Plain::new(Family::Usage, format!("there is no folder {}", folder.display()))
             .with_hint("write one with vadev promote --out DIR, or leave the folder out to compare with the running platform")
             .into());
     }
     let there = folder::read(folder)?;
-    Ok(differences(
+    let wanted = tree.objects().map(|(_, object)| object);
+    Ok(unexplained(differences(
         &there,
-        tree.objects().map(|(_, object)| object),
+        wanted,
         Sides::Both,
-        &Reasons::of(environment),
-    ))
+        &Reasons::default(),
+    )))
 }
 
 /// Against the development platform that runs on this machine: from there to production. What it has only because it is a
@@ -81,18 +78,15 @@ async fn here<'a>(platform: &Platform, environment: &'a Environment) -> Result<R
 }
 
 /// Against a cluster: from what it has to the tree.
-pub async fn compare_cluster(
-    cluster: &Cluster,
-    tree: &Tree,
-    environment: &Environment,
-) -> Result<Vec<Difference>, Failure> {
+pub async fn compare_cluster(cluster: &Cluster, tree: &Tree) -> Result<Vec<Difference>, Failure> {
     let there = there(cluster, tree).await?;
-    Ok(differences(
+    let wanted = tree.objects().map(|(_, object)| object);
+    Ok(unexplained(differences(
         &there,
-        tree.objects().map(|(_, object)| object),
+        wanted,
         Sides::Live,
-        &Reasons::of(environment),
-    ))
+        &Reasons::default(),
+    )))
 }
 
 /// The claim of a StatefulSet's volume, which its controller makes from the template and which outlives it.

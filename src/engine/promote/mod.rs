@@ -2,10 +2,11 @@
 
 mod apply;
 mod compare;
+mod fits;
 mod folder;
 mod registry;
 
-pub use apply::{Applied, ApplyTo, apply};
+pub use apply::{Applied, ApplyTo, apply, confirm};
 pub use compare::{compare_cluster, compare_development, compare_folder, there};
 pub use folder::{Written, write};
 pub use registry::{Digests, Push, digests, push};

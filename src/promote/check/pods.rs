@@ -6,11 +6,14 @@ use super::{Known, Place, Severity};
 use crate::promote::images::is_pinned;
 
 /// Registries that exist on a developer's machine only.
-const LOCAL: [&str; 5] = [
+const LOCAL: [&str; 8] = [
     "vadev.local/",
     "localhost/",
     "localhost:",
     "127.0.0.1:",
+    "0.0.0.0:",
+    "[::1]:",
+    "host.docker.internal",
     "kind-registry",
 ];
 
@@ -118,9 +121,9 @@ fn image(place: &mut Place<'_>, container: &Value, path: &str, known: &Known) {
 }
 
 /// Parts of tags that say the image was never released.
-const UNRELEASED: [&str; 15] = [
+const UNRELEASED: [&str; 17] = [
     "latest", "dev", "develop", "devel", "snapshot", "nightly", "main", "master", "trunk", "edge", "canary",
-    "unstable", "debug", "local", "wip",
+    "unstable", "debug", "local", "wip", "test", "testing",
 ];
 
 /// Whether a tag is one of development: `main`, `1.1.0-dev`, `2.0-SNAPSHOT`, `1.0.dev3`.

@@ -2,18 +2,21 @@
 
 /// Words that say anywhere in a key that its value is to be kept secret. An object store's `ACCESS_KEY` is the name of a user;
 /// the key that is secret says so.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 11] = [
     "PASSWORD",
     "PASSWD",
     "PASSPHRASE",
     "SECRET",
     "PRIVATE_KEY",
     "API_KEY",
+    "ENCRYPTION_KEY",
+    "SIGNING_KEY",
+    "JWT_KEY",
     "CREDENTIAL",
     "REQUIREPASS",
 ];
 /// Words that say so at a key's end only: `TOKEN_TTL` and `SEED_COUNT` are figures.
-const LAST: [&str; 5] = ["TOKEN", "SEED", "PASS", "PWD", "APIKEY"];
+const LAST: [&str; 6] = ["TOKEN", "SEED", "PASS", "PWD", "APIKEY", "PAT"];
 /// Ends of keys whose values are about a secret, and not one.
 const ABOUT: [&str; 14] = [
     "FILE",
@@ -85,19 +88,63 @@ pub fn is_value_of(key: &str, value: &str) -> bool {
     is_value(value) && !(figure && matches!(last.as_str(), "TOKEN" | "SEED"))
 }
 
-/// Whether a URL in the text carries a password: `postgres://user:password@host/db`.
+/// How the tokens of well-known services begin.
+const TOKENS: [&str; 9] = [
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "hvs.",
+];
+/// The least length of a token: shorter words begin so by chance.
+const TOKEN_LENGTH: usize = 16;
+/// `-----BEGIN ` in Base64, and how it goes on for what may be known: `CERT…` and `PUBL…`.
+const BASE64_PEM: &str = "LS0tLS1CRUdJTi";
+const PUBLIC_PEMS: [&str; 2] = ["BDRVJU", "BQVUJM"];
+
+/// Whether a text has credentials that are known by their looks, wherever they stand: `Authorization: Bearer …`, a token of a
+/// well-known service, a private key in Base64.
+pub fn has_credentials(text: &str) -> bool {
+    let separators = |c: char| c.is_whitespace() || "\"'`,;=".contains(c);
+    let words: Vec<&str> = text.split(separators).filter(|word| !word.is_empty()).collect();
+    let long = |word: &str| word.len() >= TOKEN_LENGTH && is_value(word);
+    let by_looks = words.iter().any(|word| {
+        let key = word.find(BASE64_PEM).map(|at| &word[at + BASE64_PEM.len()..]);
+        let private = key.is_some_and(|rest| !PUBLIC_PEMS.iter().any(|public| rest.starts_with(public)));
+        private || (long(word) && TOKENS.iter().any(|begin| word.starts_with(begin)))
+    });
+    let scheme = |word: &str| word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
+    by_looks || words.windows(2).any(|pair| scheme(pair[0]) && long(pair[1]))
+}
+
+/// Whether a URL or a driver's address in the text carries a password: `postgres://user:password@host/db`,
+/// `user:password@tcp(host:3306)/db`.
 pub fn has_url_with_password(text: &str) -> bool {
-    text.match_indices("://").any(|(at, mark)| {
-        let rest = &text[at + mark.len()..];
-        let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'`,<>|".contains(c));
-        // A reference may hold what else would end the authority.
-        let authority = &rest[..end.unwrap_or(rest.len())];
-        let user = authority.rsplit_once('@').map(|(user, _)| user);
-        let password = user
-            .and_then(|user| user.split_once(':'))
-            .map(|(_, password)| password);
-        password.is_some_and(is_value)
-    })
+    let driver = ["@tcp(", "@unix("].iter().any(|mark| {
+        text.match_indices(mark).any(|(at, _)| {
+            let user = text[..at]
+                .rsplit(|c: char| c.is_whitespace() || "\"'`=/".contains(c))
+                .next();
+            let password = user.and_then(|user| user.split_once(':'));
+            password.is_some_and(|(_, password)| is_value(password))
+        })
+    });
+    driver
+        || text.match_indices("://").any(|(at, mark)| {
+            let rest = &text[at + mark.len()..];
+            let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'`,<>|".contains(c));
+            // A reference may hold what else would end the authority.
+            let authority = &rest[..end.unwrap_or(rest.len())];
+            let user = authority.rsplit_once('@').map(|(user, _)| user);
+            let password = user
+                .and_then(|user| user.split_once(':'))
+                .map(|(_, password)| password);
+            password.is_some_and(is_value)
+        })
 }
 
 /// The keys that have a secret value in a file's or command's text, with their lines from 1 on: `password: x`,
@@ -199,6 +246,9 @@ mod tests {
             "--requirepass",
             "DATA_SOURCE_PASS",
             "db-pwd",
+            "ENCRYPTION_KEY",
+            "JWT_KEY",
+            "GITHUB_PAT",
         ] {
             assert!(is_secret_key(key), "{key}");
         }
@@ -229,6 +279,7 @@ mod tests {
             "redis://:hush@redis:6379/0",
             "amqp://guest:guest@mq",
             "jdbc and http://a:b@c x",
+            "DSN=user:hush@tcp(db:3306)/shop",
         ] {
             assert!(has_url_with_password(text), "{text}");
         }
@@ -239,8 +290,31 @@ mod tests {
             "http://jaeger.infra.svc.cluster.local:4317",
             "PLAINTEXT://:9092,CONTROLLER://:9093",
             "http://h:80/a@b:c",
+            "user:$(PASSWORD)@tcp(db:3306)/shop",
         ] {
             assert!(!has_url_with_password(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_known_by_their_looks() {
+        for text in [
+            "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc",
+            "Basic dXNlcjpwYXNzd29yZA==",
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "key: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQo=",
+        ] {
+            assert!(has_credentials(text), "{text}");
+        }
+        for text in [
+            "Authorization: Bearer $(TOKEN)",
+            "a bearer of news",
+            "Basic functionality",
+            "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==",
+            "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K",
+            "AKIA",
+        ] {
+            assert!(!has_credentials(text), "{text}");
         }
     }
 

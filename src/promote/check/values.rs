@@ -119,13 +119,24 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
     }
     let lower = value.to_lowercase();
     let debugs = match upper.as_str() {
-        "GIN_MODE" | "FLASK_ENV" | "NODE_ENV" | "APP_ENV" | "ENVIRONMENT" | "ENV" => {
-            matches!(lower.as_str(), "debug" | "dev" | "development" | "local" | "test")
+        "RUST_LOG" => lower.split([',', '=']).any(talks),
+        "NODE_OPTIONS" => lower.contains("--inspect"),
+        name if names_environment(name) => {
+            let names = lower.split(',').map(str::trim);
+            names
+                .into_iter()
+                .any(|one| matches!(one, "debug" | "dev" | "development" | "local" | "test"))
         }
-        name if name == "DEBUG" || name.ends_with("_DEBUG") => {
+        name if name == "DEBUG" || name.ends_with("_DEBUG") || name.starts_with("DEBUG_") => {
             matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*")
         }
-        name if name.ends_with("LOG_LEVEL") || name.ends_with("LOGLEVEL") => talks(value),
+        name if ["LOG_LEVEL", "LOGLEVEL", "LOGGING_LEVEL"]
+            .iter()
+            .any(|end| name.ends_with(end))
+            || name.starts_with("LOGGING_LEVEL_") =>
+        {
+            talks(value)
+        }
         _ => false,
     };
     if debugs {
@@ -136,6 +147,15 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
             TAKE_OUT,
         );
     }
+}
+
+/// Whether a variable says which environment a program runs in.
+fn names_environment(upper: &str) -> bool {
+    matches!(
+        upper,
+        "GIN_MODE" | "MODE" | "ENV" | "ENVIRONMENT" | "SPRING_PROFILES_ACTIVE" | "QUARKUS_PROFILE"
+    ) || upper.ends_with("_ENV")
+        || upper.ends_with("_ENVIRONMENT")
 }
 
 /// Looks at every text, wherever it stands.
@@ -159,6 +179,9 @@ fn texts(place: &mut Place<'_>, known: &Known) {
             found.push((path.to_owned(), "development-password", problem, DECLARE));
         } else if secret::has_url_with_password(text) {
             let problem = "a password stands in an address";
+            found.push((path.to_owned(), "password-in-tree", problem, DECLARE));
+        } else if secret::has_credentials(text) {
+            let problem = "a token, a login or a private key stands in the tree";
             found.push((path.to_owned(), "password-in-tree", problem, DECLARE));
         }
         if JAVA_DEBUGGERS.iter().any(|agent| text.contains(agent)) {

@@ -72,6 +72,16 @@ pub fn kinds(stack: &Stack, objects: &[Object]) -> Vec<String> {
             names.entry(id.kind).or_default().insert(id.name);
         }
     }
+    // Production has them, though the objects of a laptop have not.
+    for kind in [
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "ResourceQuota",
+        "PriorityClass",
+        "Role",
+    ] {
+        names.entry(kind.to_owned()).or_default();
+    }
     if stack.mesh.is_some() {
         // Rendered only where there is a key, which this rendering has not.
         names.entry("RequestAuthentication".to_owned()).or_default();
