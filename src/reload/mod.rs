@@ -31,12 +31,15 @@ mod pod_state;
 pub mod replicas;
 pub mod rules;
 mod scope;
+mod sending;
 pub mod service;
 pub mod session;
 pub mod source;
 pub mod swap;
 mod telling;
 pub mod tree;
+#[cfg(test)]
+mod tried;
 pub mod watch;
 mod worker;
 

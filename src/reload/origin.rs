@@ -9,11 +9,10 @@ use super::ReloadError;
 use super::given::{agree, going, has_below, note};
 use super::service::Service;
 use super::source::{Contents, Source};
-use super::tree::{Lack, Tree, write};
+use super::tree::{Lack, Tree};
 use super::watch::{self, Shared};
 use crate::agent::digest;
-use crate::agent::outgoing::Change;
-use crate::agent::protocol::{Node, Then};
+use crate::agent::protocol::Node;
 
 /// What went since the image.
 const GONE: &str = "gone";
@@ -21,8 +20,6 @@ const GONE: &str = "gone";
 const BUILT: &str = "built";
 /// What has failed to be served.
 const BEHIND: &str = "behind";
-/// So much of a change is held in memory; the rest is read while it is sent.
-const BUDGET: u64 = 32 << 20;
 
 /// What all replicas of a service are brought in step with.
 #[derive(Debug)]
@@ -288,6 +285,12 @@ impl Origin {
         }
     }
 
+    /// Notes the same of target paths.
+    pub fn doubt_targets(&self, targets: &BTreeSet<String>) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.extend(targets.iter().map(|target| (target.clone(), Node::Gone)));
+    }
+
     /// Whether every one of these paths holds exactly this. Blocks while files are read.
     pub fn holds<'p>(&self, all: impl Iterator<Item = (&'p String, Option<&'p Node>)>) -> bool {
         let source = watch::lock(&self.source);
@@ -305,11 +308,12 @@ impl Origin {
         );
     }
 
-    /// Notes that the replicas have been given what `lack` says.
+    /// Notes that the replicas have been given what `lack` says, but for those of [`Self::unlike`]: not every replica has the
+    /// same of them, so that whatever the source has next goes to all, even if it is what they were to get.
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn gave(&self, lack: &Lack) -> Result<(), ReloadError> {
+    pub fn gave(&self, lack: &Lack, unlike: &BTreeSet<String>) -> Result<(), ReloadError> {
         let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
             let went = going(&given, &lack.deletes);
@@ -317,47 +321,10 @@ impl Origin {
                 given.remove(target);
             }
             given.extend(lack.nodes.clone());
+            given.extend(unlike.iter().map(|target| (target.clone(), Node::Gone)));
             went
         };
         self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
-    }
-
-    /// Makes a change of what is lacking. Blocks while files are read.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let (root, modes) = {
-            let source = watch::lock(&self.source);
-            let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
-            // COPY may say another mode than the file has.
-            let mode = |(target, path): (&String, &String)| {
-                let attributes = self.service.recipe.attributes(path, target, &is_folder)?;
-                Some((target.clone(), attributes.mode?))
-            };
-            let modes: BTreeMap<_, _> = lack.writes.iter().filter_map(mode).collect();
-            (source.root().to_owned(), modes)
-        };
-        let mut change = Change {
-            deletes: lack.deletes.clone(),
-            writes: BTreeMap::new(),
-            then,
-            compress: false,
-        };
-        let mut budget = BUDGET;
-        for (target, path) in &lack.writes {
-            match write(&root, path, &mut budget)? {
-                Some(mut write) => {
-                    write.mode = modes.get(target).copied().unwrap_or(write.mode);
-                    change.writes.insert(target.clone(), write);
-                }
-                // It went while the change was made ready: another change says so too.
-                None => change.deletes.push(target.clone()),
-            }
-        }
-        // So much goes packed: the way through the API server is slower than packing it.
-        change.compress = budget == 0;
-        Ok(change)
     }
 }
 

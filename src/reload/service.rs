@@ -94,6 +94,22 @@ impl Service {
         })
     }
 
+    /// One with this recipe, which is not asked whether it answers.
+    #[cfg(test)]
+    pub(super) fn tried(source: &Path, recipe: Recipe) -> Self {
+        Self {
+            name: "tried".to_owned(),
+            source: source.to_owned(),
+            recipe,
+            dockerfile: (source.join("Dockerfile"), None),
+            build: None,
+            restart: Restart::Auto,
+            inferred: None,
+            probe: String::new(),
+            patience: Duration::from_secs(1),
+        }
+    }
+
     /// Lists its source. What a build on this machine makes is looked at when it has been made, not watched.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub struct Lack {
     /// Target paths.
     pub deletes: Vec<String>,
     /// What the written ones held when the difference was found. A file that is saved again before it is sent is sent
-    /// as it is then, and found to differ from this once more: sent twice, never lost.
+    /// as it is then, and is known to be unlike this.
     pub nodes: BTreeMap<String, Node>,
 }
 
@@ -80,13 +80,13 @@ impl Tree {
             .map(|entry| (entry.path.as_str(), &entry.node))
             .collect();
         let differs = |target: &str, node: &Node| there.get(target).is_none_or(|found| !same(found, node));
-        let writes = self
-            .files
-            .iter()
-            .filter(|(target, (_, node))| differs(target, node));
-        let writes = writes
-            .map(|(target, (path, _))| (target.clone(), path.clone()))
-            .collect();
+        let (mut writes, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+        for (target, (path, node)) in &self.files {
+            if differs(target, node) {
+                writes.insert(target.clone(), path.clone());
+                nodes.insert(target.clone(), node.clone());
+            }
+        }
         let still = |target: &&String| there.contains_key(target.as_str()) || has_below(&there, target);
         let mut deletes: BTreeSet<String> = self.gone.iter().filter(still).cloned().collect();
         // A folder became a file since the image, or a file a folder.
@@ -108,7 +108,7 @@ impl Tree {
         Lack {
             writes,
             deletes: deletes.into_iter().collect(),
-            nodes: BTreeMap::new(),
+            nodes,
         }
     }
 

@@ -249,7 +249,8 @@ impl Worker<'_> {
         self.images.note(&paths);
         // What not every replica has taken goes to all of them again, even if it is changed back.
         let noted = match &applied {
-            Applied::Served(_) | Applied::Nobody => self.origin.gave(&lack),
+            Applied::Served(_, unlike) => self.origin.gave(&lack, unlike),
+            Applied::Nobody => self.origin.gave(&lack, &BTreeSet::new()),
             _ => self.origin.doubt(&lack),
         };
         if let Err(error) = noted {
@@ -261,7 +262,7 @@ impl Worker<'_> {
     /// Tells what a sync came to, and what follows from it.
     fn told(&self, applied: Applied, work: Work, files: usize, stages: Stages) -> Outcome {
         match applied {
-            Applied::Served(replicas) => {
+            Applied::Served(replicas, _) => {
                 self.served(&work, Way::Sync, files, replicas, stages);
                 Outcome::Ended(Ended::Served)
             }
