@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::copy_line::{CopyLine, covers, matcher};
 use super::dockerfile::{Attributes, Dockerfile, plain};
 use super::rules::Rules;
+use crate::image::OUTSIDE;
 
 /// How a change reaches the running service. Ordered: what one way cannot do, the next one can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -212,13 +213,15 @@ impl Recipe {
     }
 
     /// Whether a file says how the image is built.
-    fn steers(&self, path: &str) -> bool {
+    pub fn steers(&self, path: &str) -> bool {
         let beside = path.strip_suffix(".dockerignore");
-        path == self.dockerfile || beside.is_some_and(|rest| rest.is_empty() || rest == self.dockerfile)
+        path == self.dockerfile
+            || path == OUTSIDE
+            || beside.is_some_and(|rest| rest.is_empty() || rest == self.dockerfile)
     }
 
     /// Why the image has not just this file but something that a build makes of it; a build on this machine makes the same.
-    fn made_by(&self, path: &str) -> Option<String> {
+    pub fn made_by(&self, path: &str) -> Option<String> {
         if self.host_build {
             return None;
         }
@@ -279,6 +282,11 @@ impl Recipe {
             return None;
         }
         self.copy_of(path)?.place(path, source_is_folder)
+    }
+
+    /// Whether the image, as the Dockerfile builds it, has anything to do with a path.
+    pub fn reaches_image(&self, path: &str) -> bool {
+        self.copy_of(path).is_some() || !self.copied_nowhere(path)
     }
 
     /// Whether no line of the Dockerfile has anything to do with a path that the image's own lines don't take.

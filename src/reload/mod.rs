@@ -20,6 +20,7 @@ pub mod ignores;
 mod images;
 pub mod infer;
 pub mod inspect;
+mod layering;
 pub mod ledger;
 mod limits;
 pub mod link;

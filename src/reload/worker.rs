@@ -221,6 +221,8 @@ impl Worker<'_> {
                 return Outcome::Ended(Ended::Failed);
             }
         };
+        // Also where a replica has just been brought in step with them: the image has not.
+        self.images.note(&paths);
         if lack.is_empty() {
             return Outcome::Ended(Ended::Nothing);
         }
@@ -246,7 +248,6 @@ impl Worker<'_> {
         )
         .await;
         self.giving().clear();
-        self.images.note(&paths);
         // What not every replica has taken goes to all of them again, even if it is changed back.
         let noted = match &applied {
             Applied::Served(_, unlike) => self.origin.gave(&lack, unlike),
