@@ -12,15 +12,16 @@ use super::layering::{Layering, layering};
 use super::ledger::{Stages, millis};
 use super::origin::Origin;
 use super::replicas::Replicas;
+use super::same::{Settled, same};
 use super::source::Source;
 use super::swap::{Attend, Early};
 use super::watch;
 use crate::engine::builds::{self, FromSource};
 use crate::engine::deliver::Delivery;
 use crate::engine::develop;
-use crate::engine::record::{self, Made, Role};
+use crate::engine::record::{self, Made, Record, Role};
 use crate::failure::{Failure, Family, Plain};
-use crate::image::{Base, Listing, Overlay, OverlayKind, Overlays};
+use crate::image::{Base, Context, Listing, Overlay, OverlayKind, Overlays};
 use crate::profile::stack::SizedService;
 use crate::report::Step;
 
@@ -52,6 +53,8 @@ pub struct Images<'a> {
     base: Mutex<Option<Arc<Base>>>,
     /// `changed` is all that lies between the last build and what runs: no earlier session has put a layer over it.
     complete: AtomicBool,
+    /// Since when all pods run what is remembered of them.
+    settled: StdMutex<Settled>,
 }
 
 /// A session that attends a swap.
@@ -83,6 +86,7 @@ impl<'a> Images<'a> {
             changed: StdMutex::default(),
             base: Mutex::default(),
             complete: AtomicBool::new(false),
+            settled: StdMutex::default(),
         }
     }
 
@@ -91,16 +95,46 @@ impl<'a> Images<'a> {
     /// # Errors
     /// The source cannot be read, or Docker cannot be asked.
     pub async fn is_behind(&self) -> Result<bool, Failure> {
-        let source = builds::prepare(self.delivery.platform, self.sized).await?;
-        Ok(
-            source
-                .is_some_and(|source| source.record.serving.is_some() && source.current_serving().is_none()),
-        )
+        let Some(source) = builds::prepare(self.delivery.platform, self.sized).await? else {
+            return Ok(false);
+        };
+        if source.current_serving().is_some() {
+            let mut settled = self.settled();
+            if *settled == Settled::Unknown {
+                *settled = Settled::Since(Instant::now());
+            }
+            return Ok(false);
+        }
+        Ok(source.record.serving.is_some())
+    }
+
+    /// Those of `paths` that the image which runs has as they are, in a change that began at `begun`.
+    pub async fn has(&self, paths: BTreeSet<String>, begun: Instant) -> BTreeSet<String> {
+        let (platform, name) = (self.delivery.platform, &self.sized.service.name);
+        let state = &platform.options.state;
+        let settled = *self.settled();
+        let serving = Record::read(state, name)
+            .serving
+            .filter(|_| settled.before(begun));
+        let listing = serving.and_then(|made| record::listing(state, name, &made.inputs));
+        let (Some(listing), Some(folder)) = (listing, builds::source(platform, self.sized)) else {
+            return BTreeSet::new();
+        };
+        // Without a Dockerfile there is nothing to compare with, and the build says so.
+        let Ok(context) = Context::open(&folder, self.sized.workspace.dockerfile.as_deref()) else {
+            return BTreeSet::new();
+        };
+        let reading = tokio::task::spawn_blocking(move || same(&context, &listing, paths));
+        reading.await.unwrap_or_default()
     }
 
     /// Notes paths that differ from the last build.
     pub fn note(&self, paths: &BTreeSet<String>) {
         self.changed().extend(paths.iter().cloned());
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -120,6 +154,7 @@ impl<'a> Images<'a> {
         stages: &mut Stages,
         step: &Step,
     ) -> Result<Delivered, Failure> {
+        *self.settled() = Settled::Moving;
         let platform = self.delivery.platform;
         let Some(mut source) = builds::prepare(platform, self.sized).await? else {
             let message = format!(
@@ -168,6 +203,7 @@ impl<'a> Images<'a> {
             self.changed().retain(|path| !included.contains(path));
             origin.forget()?;
         }
+        *self.settled() = Settled::Since(Instant::now());
         stages.serve += millis(replicas.answer(origin.service.patience.min(ANSWER)).await);
         Ok(Delivered::Served(done.len()))
     }

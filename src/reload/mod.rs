@@ -31,6 +31,7 @@ mod outcome;
 mod pod_state;
 pub mod replicas;
 pub mod rules;
+mod same;
 mod scope;
 mod sending;
 pub mod service;

@@ -144,6 +144,11 @@ impl Origin {
         self.held.swap(held, Ordering::SeqCst)
     }
 
+    /// Whether replicas are to stay as their image made them.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
     /// Notes what went and what came (again).
     ///
     /// # Errors
@@ -180,7 +185,7 @@ impl Origin {
     /// # Errors
     /// A file cannot be read.
     pub fn tree(&self) -> Result<Tree, ReloadError> {
-        if self.held.load(Ordering::SeqCst) || !self.results.load(Ordering::SeqCst) {
+        if self.is_held() || !self.results.load(Ordering::SeqCst) {
             return Ok(Tree::default());
         }
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
