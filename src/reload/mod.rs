@@ -37,6 +37,7 @@ mod sending;
 pub mod service;
 pub mod session;
 pub mod source;
+mod stale;
 pub mod swap;
 mod telling;
 pub mod tree;
