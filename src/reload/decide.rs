@@ -71,6 +71,8 @@ pub struct Recipe {
     pub dockerfile: String,
     /// Its COPY lines of the stage that becomes the image.
     copies: Vec<CopyLine>,
+    /// What the COPY lines of all stages name, without patterns.
+    named: Vec<String>,
     /// The rules were read off the Dockerfile: what else it does with a file counts, too.
     pub inferred: bool,
     /// What a RUN makes something of that is in the image, and the line that says so.
@@ -143,11 +145,16 @@ impl Recipe {
             .filter(|copy| copy.from.is_none())
             .flat_map(|copy| copy.sources)
             .chain(file.mounted(args));
+        let sources: Vec<String> = sources.collect();
+        let own = self.copies.iter().flat_map(|line| &line.copy.sources);
+        let named = own.chain(&sources);
+        let named = named.filter(|source| !source.is_empty() && !source.contains(['*', '?', '[']));
+        self.named = named.cloned().collect();
         let used = file.used(stage, args).into_iter();
         self.used = used
             .filter_map(|used| Some((used.line, matcher(&used.source)?)))
             .collect();
-        self.elsewhere = Some(sources.filter_map(|source| matcher(&source)).collect());
+        self.elsewhere = Some(sources.iter().filter_map(|source| matcher(source)).collect());
         self
     }
 
@@ -249,6 +256,11 @@ impl Recipe {
         }
         let used = self.used.iter().find(|(_, glob)| covers(glob, path));
         used.map(|(line, _)| format!("line {line} of {file} gives it to a RUN"))
+    }
+
+    /// Paths that the Dockerfile copies by their names.
+    pub fn named(&self) -> &[String] {
+        &self.named
     }
 
     /// Whether a COPY line names this very path.

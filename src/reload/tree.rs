@@ -198,6 +198,7 @@ pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reload::source::Wanted;
 
     fn file(sha256: &str, mode: u32) -> Node {
         Node::File {
@@ -266,7 +267,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("parts")).unwrap();
         std::fs::write(folder.path().join("parts/a"), "1").unwrap();
-        let source = Source::open(folder.path(), "Dockerfile", None).unwrap();
+        let source = Source::open(folder.path(), "Dockerfile", Wanted::default()).unwrap();
         let rule = crate::profile::workspace::SyncRule {
             from: ".".to_owned(),
             to: "/app".to_owned(),

@@ -8,7 +8,7 @@ use super::decide::Recipe;
 use super::origin::Origin;
 use super::rules::Rules;
 use super::service::Service;
-use super::source::{Source, look};
+use super::source::{Source, Wanted, look};
 use crate::profile::workspace::SyncRule;
 
 /// What decides about a service with these rules and this Dockerfile.
@@ -26,6 +26,6 @@ pub fn recipe(folder: &Path, sync: &[(&str, &str)], dockerfile: &str) -> Recipe 
 /// A service whose source goes to `/app`.
 pub fn origin(folder: &Path, dockerfile: &str) -> Origin {
     let service = Service::tried(folder, recipe(folder, &[(".", "/app")], dockerfile));
-    let source = Source::open(folder, "Dockerfile", None).unwrap();
+    let source = Source::open(folder, "Dockerfile", Wanted::default()).unwrap();
     Origin::new(service, Arc::new(Mutex::new(source)), String::new(), folder)
 }
