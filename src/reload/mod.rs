@@ -30,6 +30,7 @@ pub mod origin;
 mod outcome;
 mod pod_state;
 pub mod replicas;
+mod rounds;
 pub mod rules;
 mod same;
 mod scope;

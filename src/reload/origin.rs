@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::ReloadError;
 use super::given::{agree, going, has_below, note};
+use super::rounds::{Files, Rounds};
 use super::service::Service;
 use super::source::{Contents, Source};
 use super::tree::{Lack, Tree};
@@ -42,6 +43,8 @@ pub struct Origin {
     results: AtomicBool,
     /// Digest of the source that the last build on this machine was of; nothing where that failed.
     built: Mutex<Option<String>>,
+    /// The builds on this machine.
+    rounds: Mutex<Rounds>,
     /// The newest image has failed and the one before it is back: the source is not to be laid over that.
     held: AtomicBool,
 }
@@ -57,30 +60,35 @@ impl Origin {
             gone: Mutex::new(recalled(&memory(state, GONE, &service.name))),
             results: AtomicBool::new(service.build.is_none()),
             built: Mutex::default(),
+            rounds: Mutex::default(),
             held: AtomicBool::new(false),
             service,
             state: state.to_owned(),
         }
     }
 
-    /// Digest of the files that the build on this machine is made of: all but what it makes. Blocks while files are read.
+    /// The files that the build on this machine is made of: all but what it makes, and what sync rules ignore. Blocks while
+    /// files are read.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn sources(&self) -> Result<String, ReloadError> {
+    pub fn sources(&self) -> Result<Files, ReloadError> {
         let source = watch::lock(&self.source);
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut files = BTreeMap::new();
-        for path in source
-            .files()
-            .filter(|path| self.service.recipe.rules.target(path).is_none())
-        {
-            files.insert(path, contents.node(source.root(), path)?);
+        let rules = &self.service.recipe.rules;
+        let mut files = Files::new();
+        for path in source.files() {
+            if rules.target(path).is_none() && !rules.ignores(path) {
+                files.insert(path.to_owned(), contents.node(source.root(), path)?);
+            }
         }
         files.retain(|_, node| *node != Node::Gone);
-        Ok(digest::hex(
-            serde_json::to_string(&files).unwrap_or_default().as_bytes(),
-        ))
+        Ok(files)
+    }
+
+    /// What the builds on this machine have come to.
+    pub fn rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the last build on this machine was of this source.
@@ -119,7 +127,7 @@ impl Origin {
         }
         let earlier: Option<String> = recalled(&memory(&self.state, BUILT, &self.service.name));
         self.has_results(true);
-        Ok(earlier == Some(self.sources()?))
+        Ok(earlier == Some(digest_of(&self.sources()?)))
     }
 
     /// Notes paths whose last change failed, for who asks from outside of the session.
@@ -331,6 +339,11 @@ impl Origin {
         };
         self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
+}
+
+/// One digest of the files that a build is made of.
+pub fn digest_of(files: &Files) -> String {
+    digest::hex(serde_json::to_string(files).unwrap_or_default().as_bytes())
 }
 
 /// Where something about a service outlives the session.
