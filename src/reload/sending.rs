@@ -6,13 +6,15 @@ use super::ReloadError;
 use super::given::unlike;
 use super::origin::Origin;
 use super::source::Source;
-use super::tree::{Lack, write};
+use super::tree::{Lack, Room, write};
 use super::watch;
 use crate::agent::outgoing::Change;
 use crate::agent::protocol::{Entry, Node, Then};
 
 /// So much of a change is held in memory; the rest is read while it is sent.
 const BUDGET: u64 = 32 << 20;
+/// So much goes packed: the way through the API server is slower than packing it.
+const LARGE: u64 = 32 << 20;
 
 impl Origin {
     /// Makes a change of what is lacking. Blocks while files are read.
@@ -30,9 +32,12 @@ impl Origin {
             then,
             compress: false,
         };
-        let mut budget = BUDGET;
+        let mut room = Room {
+            left: BUDGET,
+            total: 0,
+        };
         for (target, path) in &lack.writes {
-            match write(&root, path, &mut budget)? {
+            match write(&root, path, &mut room)? {
                 Some(mut write) => {
                     write.mode = modes.get(target).copied().unwrap_or(write.mode);
                     change.writes.insert(target.clone(), write);
@@ -41,8 +46,7 @@ impl Origin {
                 None => change.deletes.push(target.clone()),
             }
         }
-        // So much goes packed: the way through the API server is slower than packing it.
-        change.compress = budget == 0;
+        change.compress = room.total >= LARGE;
         Ok(change)
     }
 
@@ -73,7 +77,7 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::outgoing;
+    use crate::agent::outgoing::{self, Content};
     use crate::reload::tried;
 
     fn lacking(origin: &Origin) -> Lack {
@@ -108,5 +112,18 @@ mod tests {
         let unlike = origin.unlike(&lack, &sent(&origin, &lack));
         origin.gave(&lack, &unlike).unwrap();
         assert!(lacking(&origin).is_empty());
+    }
+
+    #[test]
+    fn large_files_go_packed_and_are_not_held_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = tried::origin(folder.path(), "FROM x\n");
+        let file = std::fs::File::create(folder.path().join("a")).unwrap();
+        for (length, packed) in [(LARGE - 1, false), (LARGE, true)] {
+            file.set_len(length).unwrap();
+            let change = origin.change(&lacking(&origin), Then::Nothing).unwrap();
+            assert_eq!(change.compress, packed, "{length}");
+            assert!(matches!(change.writes["/app/a"].content, Content::File(_)));
+        }
     }
 }

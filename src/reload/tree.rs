@@ -158,12 +158,20 @@ fn digest<'a>(nodes: impl Iterator<Item = (&'a str, &'a Node)>) -> String {
     tree_digest(&nodes.map(entry).collect::<Vec<_>>())
 }
 
-/// Makes one file ready to be sent; `None` where it is gone meanwhile. `budget` is what may still be held in memory: beyond
-/// it a file is read when it is sent.
+/// How much of a change there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// So many bytes may still be held in memory; what is beyond is read when it is sent.
+    pub left: u64,
+    /// So many bytes there are, wherever they are read.
+    pub total: u64,
+}
+
+/// Makes one file ready to be sent; `None` where it is gone meanwhile.
 ///
 /// # Errors
 /// It is there and cannot be read.
-pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>, ReloadError> {
+pub fn write(root: &Path, path: &str, room: &mut Room) -> Result<Option<Write>, ReloadError> {
     use std::os::unix::fs::PermissionsExt;
     let full = root.join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -183,13 +191,15 @@ pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>,
         Content::Link(target.to_string_lossy().into_owned())
     } else if !metadata.is_file() {
         return Ok(None);
-    } else if metadata.len() <= SMALL && *budget > 0 {
-        *budget = budget.saturating_sub(metadata.len());
+    } else if metadata.len() <= SMALL && room.left > 0 {
+        room.total += metadata.len();
+        room.left = room.left.saturating_sub(metadata.len());
         match std::fs::read(&full) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => Content::Bytes(other.map_err(ReloadError::io("read", &full))?),
         }
     } else {
+        room.total += metadata.len();
         Content::File(full)
     };
     Ok(Some(Write { mode, content }))
