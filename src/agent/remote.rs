@@ -153,6 +153,11 @@ impl Remote {
 
     /// Puts a change in place, all of it or nothing, and checks that what is there is what was sent.
     pub async fn apply(&mut self, change: Change) -> Result<Applied, Error> {
+        Ok(self.give(change).await?.0)
+    }
+
+    /// The same, with what was sent: a file that is read while it is sent may have been saved meanwhile.
+    pub async fn give(&mut self, change: Change) -> Result<(Applied, Vec<Entry>), Error> {
         let id = self.next;
         self.next += 1;
         let then = change.then.clone();
@@ -174,12 +179,12 @@ impl Remote {
         self.send(&bytes).await?;
         match self.reply().await? {
             Reply::Applied(applied) if applied.id == id => {
-                let expected = tree_digest(&expected);
-                if applied.digest == expected {
-                    return Ok(applied);
+                let digest = tree_digest(&expected);
+                if applied.digest == digest {
+                    return Ok((applied, expected));
                 }
                 Err(Error::Differs {
-                    expected,
+                    expected: digest,
                     found: applied.digest,
                 })
             }

@@ -138,7 +138,7 @@ impl Status {
                 if one.token.is_empty() && self.services.is_empty() {
                     continue;
                 }
-                all.extend(inspect::status(&cluster, namespace, &origin).await?);
+                all.extend(inspect::status(&platform, &cluster, namespace, &origin).await?);
             }
             Ok(all)
         })?;
@@ -153,9 +153,14 @@ impl Status {
             return Ok(());
         }
         let message = format!("not in step with the source: {}", behind.join(", "));
-        Err(Plain::new(Family::Unhealthy, message)
-            .with_hint("vadev watch keeps them in step; vadev reload SERVICE does it once")
-            .into())
+        let hint = match all.iter().find(|one| one.needs_build) {
+            Some(one) => format!(
+                "vadev watch keeps them in step; vadev reload {} --build does it once",
+                one.service
+            ),
+            None => "vadev watch keeps them in step; vadev reload SERVICE does it once".to_owned(),
+        };
+        Err(Plain::new(Family::Unhealthy, message).with_hint(hint).into())
     }
 }
 
@@ -176,6 +181,7 @@ fn replicas(all: &[ReplicaStatus], palette: Palette) -> String {
         let state = match (&one.problem, one.in_step) {
             (Some(problem), _) => palette.red(problem),
             (None, true) => palette.green("in step"),
+            (None, false) if one.needs_build => palette.red("needs a build"),
             (None, false) => palette.red("differs"),
         };
         let short = |hash: &str| hash.chars().take(12).collect::<String>();

@@ -1,16 +1,16 @@
 //! Services that the workspace has the source of: what has to be built, building it, and who runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::bases;
 use super::platform::Platform;
-use super::record::{Made, Record};
+use super::record::{self, Made, Record, Role};
 use crate::agent::digest;
 use crate::failure::{Failure, Family, Plain};
-use crate::image::{self, BuildRequest, Held};
+use crate::image::{self, BuildRequest, Held, ImageError, Listing};
 use crate::k8s::{self, Cluster};
 use crate::plan::ClusterState;
 use crate::profile::stack::SizedService;
@@ -76,17 +76,27 @@ pub async fn prepare(platform: &Platform, sized: &SizedService) -> Result<Option
 }
 
 async fn inputs(request: &BuildRequest, bases: &[String]) -> Result<String, Failure> {
-    let (reading, service) = (request.clone(), request.service.clone());
-    let read = tokio::task::spawn_blocking(move || reading.digest()).await;
-    let tree = read.map_err(|error| {
+    let reading = request.clone();
+    let tree = blocking(&request.service, move || reading.digest()).await?;
+    Ok(with_bases(&tree, bases))
+}
+
+fn with_bases(tree: &str, bases: &[String]) -> String {
+    digest::hex(serde_json::json!([tree, bases]).to_string().as_bytes())
+}
+
+/// Reads a source on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    service: &str,
+    read: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, Failure> {
+    let read = tokio::task::spawn_blocking(read).await;
+    Ok(read.map_err(|error| {
         Plain::new(
             Family::Internal,
             format!("reading the source of {service} stopped: {error}"),
         )
-    })??;
-    Ok(digest::hex(
-        serde_json::json!([tree, bases]).to_string().as_bytes(),
-    ))
+    })??)
 }
 
 impl FromSource {
@@ -100,7 +110,8 @@ impl FromSource {
         }
         // A base that has only now come has got an identity of its own.
         self.identities = bases::identities(platform, &self.bases).await?;
-        self.inputs = inputs(&self.request, &self.identities).await?;
+        let listing = self.listing().await?;
+        self.inputs = self.inputs_of(&listing)?;
         let built = image::build(platform.supply.docker().await?, &self.request, step).await?;
         // With Docker's classic store the ID is the configuration's digest; with the other one shipping tells, or has told.
         let made = Made {
@@ -111,13 +122,32 @@ impl FromSource {
                 .unwrap_or_else(|| built.id.clone()),
             image: built,
         };
+        self.keep(platform, Role::Built, &made.inputs, &listing)?;
         self.change(platform, |record| record.built(made.clone()))?;
         Ok(made)
     }
 
-    /// The digest of the source as it is at this moment, with everything else as it was.
-    pub async fn digest_now(&self, _: &Platform) -> Result<String, Failure> {
-        inputs(&self.request, &self.identities).await
+    /// What the build can see at this moment, path by path.
+    pub async fn listing(&self) -> Result<Listing, Failure> {
+        let reading = self.request.clone();
+        blocking(&self.service, move || reading.listing()).await
+    }
+
+    /// What `inputs` would be of this source, with everything else as it was.
+    pub fn inputs_of(&self, listing: &Listing) -> Result<String, Failure> {
+        Ok(with_bases(&self.request.digest_of(listing)?, &self.identities))
+    }
+
+    /// Remembers what an image was made of, path by path.
+    pub fn keep(
+        &self,
+        platform: &Platform,
+        role: Role,
+        inputs: &str,
+        listing: &Listing,
+    ) -> Result<(), Failure> {
+        let state = &platform.options.state;
+        record::keep(state, &self.service, role, inputs, listing).map_err(|error| unwritten(state, &error))
     }
 
     /// Changes the record on disk and in memory.
@@ -125,14 +155,8 @@ impl FromSource {
         let state = &platform.options.state;
         self.record = Record::read(state, &self.service);
         change(&mut self.record);
-        self.record.write(state, &self.service).map_err(|error| {
-            Plain::new(
-                Family::Environment,
-                format!("can't write to {}: {error}", state.display()),
-            )
-            .with_hint("check the permissions of .vadev in the workspace")
-            .into()
-        })
+        let written = self.record.write(state, &self.service);
+        written.map_err(|error| unwritten(state, &error))
     }
 
     /// The last build, where it is of the source as it is now.
@@ -159,6 +183,15 @@ impl FromSource {
         }
         .to_owned()
     }
+}
+
+fn unwritten(state: &Path, error: &std::io::Error) -> Failure {
+    Plain::new(
+        Family::Environment,
+        format!("can't write to {}: {error}", state.display()),
+    )
+    .with_hint("check the permissions of .vadev in the workspace")
+    .into()
 }
 
 /// Why a service's image has to be built; `None` where Docker has the one of the source as it is.

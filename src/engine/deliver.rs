@@ -174,7 +174,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Puts all changes since the last build over it and ships that: one layer. Nothing runs it yet: [`Self::serve`].
-    /// `inputs` is [`FromSource::digest_now`] from before the changed files were read. Also how long the shipping took; the
+    /// `inputs` is [`FromSource::inputs_of`] the listing from before the changed files were read. Also how long the shipping took; the
     /// inner error says why a node does not take it, mostly because it has lost what the layer lies on.
     pub async fn append(
         &self,

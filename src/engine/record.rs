@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Built;
+use crate::image::{Built, Listing};
 
 /// How many images of a service are kept in nodes and in Docker: the one that serves, and two to look back at.
 pub const KEPT: usize = 3;
@@ -41,16 +41,12 @@ impl Record {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// Writes it in one go: a process that is killed leaves the old one or the new one.
+    /// Writes it in one go.
     ///
     /// # Errors
     /// The state folder cannot be written.
     pub fn write(&self, state: &Path, service: &str) -> io::Result<()> {
-        let path = path(state, service);
-        std::fs::create_dir_all(path.parent().unwrap_or(state))?;
-        let new = path.with_extension("json.new");
-        std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
-        std::fs::rename(new, path)
+        replace(&path(state, service), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Notes a build.
@@ -90,8 +86,64 @@ impl Record {
     }
 }
 
+/// Which image a listing is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The last real build.
+    Built,
+    /// The last one with a layer of changed files over it.
+    Layered,
+}
+
+/// What an image was made of.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// As in [`Made`].
+    inputs: String,
+    listing: Listing,
+}
+
+/// Remembers what an image was made of, path by path, in place of the one before it in this role.
+///
+/// # Errors
+/// The state folder cannot be written.
+pub fn keep(state: &Path, service: &str, role: Role, inputs: &str, listing: &Listing) -> io::Result<()> {
+    let kept = Kept {
+        inputs: inputs.to_owned(),
+        listing: listing.clone(),
+    };
+    replace(&listed(state, service, role), &serde_json::to_vec(&kept)?)
+}
+
+/// What the image with these inputs was made of; `None` where it was made before anybody kept that.
+pub fn listing(state: &Path, service: &str, inputs: &str) -> Option<Listing> {
+    [Role::Built, Role::Layered].into_iter().find_map(|role| {
+        let text = std::fs::read(listed(state, service, role)).ok()?;
+        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        (kept.inputs == inputs).then_some(kept.listing)
+    })
+}
+
+/// A process that is killed leaves the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let new = path.with_added_extension("new");
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(new, path)
+}
+
 fn path(state: &Path, service: &str) -> PathBuf {
     state.join("images").join(format!("{service}.json"))
+}
+
+fn listed(state: &Path, service: &str, role: Role) -> PathBuf {
+    let role = match role {
+        Role::Built => "built",
+        Role::Layered => "layered",
+    };
+    state.join("images").join(format!("{service}.{role}.json"))
 }
 
 #[cfg(test)]
@@ -107,6 +159,19 @@ mod tests {
             },
             config: format!("sha256:{n}"),
         }
+    }
+
+    #[test]
+    fn what_an_image_was_made_of_is_found_by_its_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
+        let of = |inputs: &str| listing(state, "s", inputs);
+        assert_eq!(of("1"), None);
+        keep(state, "s", Role::Built, "1", &Listing::default()).unwrap();
+        keep(state, "s", Role::Layered, "2", &Listing::default()).unwrap();
+        keep(state, "s", Role::Layered, "3", &Listing::default()).unwrap();
+        assert!(of("1").is_some() && of("2").is_none() && of("3").is_some());
+        assert_eq!(listing(state, "other", "1"), None);
     }
 
     #[test]

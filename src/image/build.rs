@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use super::context::Context;
 use super::dockerfile::Dockerfile;
 use super::error::ImageError;
+use super::listing::Listing;
 use super::reference::exact;
 use crate::report::{Event, Step};
 use crate::supply::docker::reason;
@@ -66,11 +67,27 @@ impl BuildRequest {
     /// and arguments. Blocks while files are read.
     pub fn digest(&self) -> Result<String, ImageError> {
         let context = self.open()?;
-        let tree = context
-            .digest()
-            .map_err(|error| self.failed(format!("can't read the source: {error}")))?;
+        let tree = context.digest().map_err(|error| self.unread(&error))?;
+        Ok(self.digest_with(&context, &tree))
+    }
+
+    /// What the build could see, path by path. Blocks while files are read.
+    pub fn listing(&self) -> Result<Listing, ImageError> {
+        self.open()?.listing().map_err(|error| self.unread(&error))
+    }
+
+    /// [`Self::digest`], were this the source tree.
+    pub fn digest_of(&self, listing: &Listing) -> Result<String, ImageError> {
+        Ok(self.digest_with(&self.open()?, &listing.digest()))
+    }
+
+    fn digest_with(&self, context: &Context, tree: &str) -> String {
         let all = serde_json::json!([tree, context.dockerfile_name(), self.target, self.args]);
-        Ok(crate::agent::digest::hex(all.to_string().as_bytes()))
+        crate::agent::digest::hex(all.to_string().as_bytes())
+    }
+
+    fn unread(&self, error: &std::io::Error) -> ImageError {
+        self.failed(format!("can't read the source: {error}"))
     }
 
     fn failed(&self, reason: impl Into<String>) -> ImageError {

@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 
 use super::chunks::Chunks;
 use super::dockerignore::DockerIgnore;
+use super::listing::{self, Listing, ListingDigest};
 use crate::supply::docker::hex;
 
-/// Where a Dockerfile goes in the tar that lies outside its context.
-const OUTSIDE: &str = ".vadev.Dockerfile";
+/// Where a Dockerfile goes in the tar that lies outside its context; its name in a listing, too.
+pub const OUTSIDE: &str = ".vadev.Dockerfile";
 
 /// A build's context on disk.
 #[derive(Debug, Clone)]
@@ -85,26 +86,67 @@ impl Context {
 
     /// A digest of everything that the build could see: paths, modes and contents, and the Dockerfile.
     pub fn digest(&self) -> io::Result<String> {
-        let mut hash = Sha256::new();
-        hash.update(fs::read(&self.dockerfile)?);
-        for entry in self.entries()? {
-            let name = entry.path.as_os_str().as_encoded_bytes();
-            hash.update((name.len() as u64).to_le_bytes());
-            hash.update(name);
-            hash.update(entry.mode.to_le_bytes());
-            match &entry.what {
-                What::Folder => hash.update(b"d"),
-                What::Link(target) => {
-                    hash.update(b"l");
-                    hash.update(target.as_os_str().as_encoded_bytes());
-                }
-                What::File => {
-                    hash.update(b"f");
-                    hash.update(file_digest(&self.root.join(&entry.path))?);
-                }
+        let mut hash = ListingDigest::default();
+        self.each(|path, print| hash.add(path, print))?;
+        Ok(hash.end())
+    }
+
+    /// The same, path by path.
+    pub fn listing(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        self.each(|path, print| listing.add(path.to_owned(), print.to_owned()))?;
+        Ok(listing)
+    }
+
+    /// Whether a path below the context is what it was in `listing`; not where the build does not see it.
+    pub fn is_as(&self, listing: &Listing, path: &str) -> io::Result<bool> {
+        let below = Path::new(path);
+        let meta = match fs::symlink_metadata(self.root.join(below)) {
+            Ok(meta) if !self.is_own(below) && self.ignore.ignores(below) => {
+                drop(meta);
+                return Ok(false);
             }
+            Ok(meta) => meta,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(listing.print(path).is_none());
+            }
+            Err(error) => return Err(error),
+        };
+        match Entry::of(&self.root, below.to_owned(), &meta)? {
+            Some(entry) => Ok(listing.print(path) == Some(&*self.print(&entry)?)),
+            None => Ok(false),
         }
-        Ok(hex(&hash.finalize()))
+    }
+
+    /// What every path holds, in the order of paths.
+    fn each(&self, mut put: impl FnMut(&str, &str)) -> io::Result<()> {
+        let named = |entry: Entry| (entry.path.to_string_lossy().into_owned(), Some(entry));
+        let mut all: Vec<(String, Option<Entry>)> = self.entries()?.into_iter().map(named).collect();
+        if self.name == OUTSIDE {
+            all.push((OUTSIDE.to_owned(), None));
+        }
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (path, entry) in all {
+            let print = match entry {
+                Some(entry) => self.print(&entry)?,
+                None => listing::file(0o644, &file_digest(&self.dockerfile)?),
+            };
+            put(&path, &print);
+        }
+        Ok(())
+    }
+
+    fn print(&self, entry: &Entry) -> io::Result<String> {
+        Ok(match &entry.what {
+            What::Folder => listing::folder(entry.mode),
+            What::Link(target) => listing::link(&target.to_string_lossy()),
+            What::File => listing::file(entry.mode, &file_digest(&self.root.join(&entry.path))?),
+        })
     }
 
     /// Starts writing the tar; a megabyte of it at most is in memory.
@@ -164,8 +206,7 @@ impl Context {
         }
         names.sort();
         for path in names {
-            // The builder needs these two whatever the ignore file says.
-            let own = path == Path::new(&self.name) || path == Path::new(".dockerignore");
+            let own = self.is_own(&path);
             let on_disk = self.root.join(&path);
             let meta = match fs::symlink_metadata(&on_disk) {
                 Ok(meta) => meta,
@@ -194,15 +235,29 @@ impl Context {
             if ignored {
                 continue;
             }
-            if meta.is_symlink() {
-                let what = What::Link(fs::read_link(&on_disk)?);
-                entries.push(Entry { path, what, mode });
-            } else if meta.is_file() {
-                let what = What::File;
-                entries.push(Entry { path, what, mode });
-            }
+            entries.extend(Entry::of(&self.root, path, &meta)?);
         }
         Ok(())
+    }
+
+    /// The builder needs these two whatever the ignore file says.
+    fn is_own(&self, path: &Path) -> bool {
+        path == Path::new(&self.name) || path == Path::new(".dockerignore")
+    }
+}
+
+impl Entry {
+    /// A file or a link; `None` for anything else.
+    fn of(root: &Path, path: PathBuf, meta: &fs::Metadata) -> io::Result<Option<Self>> {
+        let mode = meta.permissions().mode() & 0o7777;
+        let what = if meta.is_symlink() {
+            What::Link(fs::read_link(root.join(&path))?)
+        } else if meta.is_file() {
+            What::File
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self { path, what, mode }))
     }
 }
 
@@ -281,14 +336,14 @@ impl Read for Exact {
     }
 }
 
-fn file_digest(path: &Path) -> io::Result<Vec<u8>> {
+fn file_digest(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let n = file.read(&mut buffer)?;
         if n == 0 {
-            return Ok(hash.finalize().to_vec());
+            return Ok(hex(&hash.finalize()));
         }
         hash.update(&buffer[..n]);
     }
@@ -336,7 +391,17 @@ mod tests {
         fs::write(folder.path().join("src/.vadev/kubeconfig"), "2").unwrap();
         fs::write(folder.path().join(".vadev/kubeconfig"), "2").unwrap();
         assert_eq!(context.digest().unwrap(), before);
+        let listing = context.listing().unwrap();
+        let is_as = |path: &str| context.is_as(&listing, path).unwrap();
+        assert_eq!(listing.digest(), before);
+        // Neither is what the build does not see.
+        assert!(is_as("src/a") && is_as("Dockerfile") && is_as("src/none") && !is_as("junk/b"));
         fs::write(folder.path().join("src/a"), "2").unwrap();
+        fs::remove_file(folder.path().join("Dockerfile")).unwrap();
+        assert!(!is_as("src/a") && !is_as("Dockerfile"));
+        fs::write(folder.path().join("Dockerfile"), "FROM scratch").unwrap();
+        let differing = listing.differing(&context.listing().unwrap());
+        assert_eq!(differing.into_iter().collect::<Vec<_>>(), ["src/a"]);
         assert_ne!(context.digest().unwrap(), before);
     }
 
@@ -361,6 +426,11 @@ mod tests {
         context.write(&mut bytes).unwrap();
         assert_eq!(names(&bytes), ["main.py", OUTSIDE]);
         assert_eq!(context.dockerfile_name(), OUTSIDE);
+        let listing = context.listing().unwrap();
+        assert_eq!(listing.digest(), context.digest().unwrap());
+        fs::write(folder.path().join("docker/x.Dockerfile"), "FROM x").unwrap();
+        let differing = listing.differing(&context.listing().unwrap());
+        assert_eq!(differing.into_iter().collect::<Vec<_>>(), [OUTSIDE]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A change on its way into the replicas: in place, restarted, and answered by the service.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ const SLICE: Duration = Duration::from_millis(400);
 /// What came of it.
 #[derive(Debug)]
 pub enum Applied {
-    /// So many replicas answer with the change.
-    Served(usize),
+    /// So many replicas answer with the change, but for these target paths: some were sent a newer save of them.
+    Served(usize, BTreeSet<String>),
     /// No replica is connected; each gets it when it is.
     Nobody,
     /// Those that were connected are not any more; each gets it when it is again. What they have of it is not known.
@@ -57,7 +58,7 @@ pub async fn apply(
     } else {
         due.len()
     };
-    let mut served = 0;
+    let (mut served, mut unlike) = (0, BTreeSet::new());
     for group in [&due[..first.min(due.len())], &due[first.min(due.len())..]] {
         let one = |replica: &Arc<Replica>| {
             let (replica, lack) = (Arc::clone(replica), Arc::clone(&lack));
@@ -66,8 +67,9 @@ pub async fn apply(
         let mut slowest = Stages::default();
         for (outcome, replica) in join_all(group.iter().map(one)).await {
             match outcome {
-                Ok(Some(taken)) => {
+                Ok(Some((taken, others))) => {
                     served += 1;
+                    unlike.extend(others);
                     slowest.ship = slowest.ship.max(taken.ship);
                     slowest.restart = slowest.restart.max(taken.restart);
                     slowest.serve = slowest.serve.max(taken.serve);
@@ -97,33 +99,35 @@ pub async fn apply(
     match served {
         0 if due.is_empty() => Applied::Nobody,
         0 => Applied::Lost,
-        served => Applied::Served(served),
+        served => Applied::Served(served, unlike),
     }
 }
 
-/// One replica. `None`: it is not connected any more, or somebody else's turn has come.
+/// One replica: how long it took, and what it was sent a newer save of. `None`: it is not connected any more, or somebody
+/// else's turn has come.
 async fn give(
     origin: &Arc<Origin>,
     replica: &Replica,
     lack: &Lack,
     then: &Then,
     newer: &AtomicBool,
-) -> Result<Option<Stages>, LinkError> {
+) -> Result<Option<(Stages, BTreeSet<String>)>, LinkError> {
     let begun = Instant::now();
     let mut stages = Stages::default();
-    {
+    let unlike = {
         let mut slot = replica.link.lock().await;
         let Some(link) = slot.as_mut() else {
             return Ok(None);
         };
-        let (shared, lack, then) = (Arc::clone(origin), lack.clone(), then.clone());
+        let then = then.clone();
         let change = if lack.len() > 8 {
+            let (shared, lack) = (Arc::clone(origin), lack.clone());
             blocking(move || shared.change(&lack, then)).await?
         } else {
             // A few small files: a thread would cost more than reading them.
-            origin.change(&lack, then)?
+            origin.change(lack, then)?
         };
-        let applied = match link.remote.apply(change).await {
+        let (applied, sent) = match link.remote.give(change).await {
             Ok(applied) => applied,
             Err(error) => {
                 return match error {
@@ -140,7 +144,8 @@ async fn give(
         let restart = applied.restart_micros as f64 / 1000.0;
         stages.restart = restart;
         stages.ship = (millis(begun.elapsed()) - restart).max(0.0);
-    }
+        origin.unlike(lack, &sent)
+    };
     let asked = Instant::now();
     loop {
         let mut slot = replica.link.lock().await;
@@ -150,7 +155,7 @@ async fn give(
         let error = match link.remote.probe(&origin.service.probe, SLICE).await {
             Ok(_) => {
                 stages.serve = millis(asked.elapsed());
-                return Ok(Some(stages));
+                return Ok(Some((stages, unlike)));
             }
             Err(
                 error @ AgentError::Failed {

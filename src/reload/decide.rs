@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::copy_line::{CopyLine, covers, matcher};
 use super::dockerfile::{Attributes, Dockerfile, plain};
 use super::rules::Rules;
+use crate::image::OUTSIDE;
 
 /// How a change reaches the running service. Ordered: what one way cannot do, the next one can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +71,8 @@ pub struct Recipe {
     pub dockerfile: String,
     /// Its COPY lines of the stage that becomes the image.
     copies: Vec<CopyLine>,
+    /// What the COPY lines of all stages name, without patterns.
+    named: Vec<String>,
     /// The rules were read off the Dockerfile: what else it does with a file counts, too.
     pub inferred: bool,
     /// What a RUN makes something of that is in the image, and the line that says so.
@@ -142,11 +145,16 @@ impl Recipe {
             .filter(|copy| copy.from.is_none())
             .flat_map(|copy| copy.sources)
             .chain(file.mounted(args));
+        let sources: Vec<String> = sources.collect();
+        let own = self.copies.iter().flat_map(|line| &line.copy.sources);
+        let named = own.chain(&sources);
+        let named = named.filter(|source| !source.is_empty() && !source.contains(['*', '?', '[']));
+        self.named = named.cloned().collect();
         let used = file.used(stage, args).into_iter();
         self.used = used
             .filter_map(|used| Some((used.line, matcher(&used.source)?)))
             .collect();
-        self.elsewhere = Some(sources.filter_map(|source| matcher(&source)).collect());
+        self.elsewhere = Some(sources.iter().filter_map(|source| matcher(source)).collect());
         self
     }
 
@@ -212,13 +220,15 @@ impl Recipe {
     }
 
     /// Whether a file says how the image is built.
-    fn steers(&self, path: &str) -> bool {
+    pub fn steers(&self, path: &str) -> bool {
         let beside = path.strip_suffix(".dockerignore");
-        path == self.dockerfile || beside.is_some_and(|rest| rest.is_empty() || rest == self.dockerfile)
+        path == self.dockerfile
+            || path == OUTSIDE
+            || beside.is_some_and(|rest| rest.is_empty() || rest == self.dockerfile)
     }
 
     /// Why the image has not just this file but something that a build makes of it; a build on this machine makes the same.
-    fn made_by(&self, path: &str) -> Option<String> {
+    pub fn made_by(&self, path: &str) -> Option<String> {
         if self.host_build {
             return None;
         }
@@ -246,6 +256,11 @@ impl Recipe {
         }
         let used = self.used.iter().find(|(_, glob)| covers(glob, path));
         used.map(|(line, _)| format!("line {line} of {file} gives it to a RUN"))
+    }
+
+    /// Paths that the Dockerfile copies by their names.
+    pub fn named(&self) -> &[String] {
+        &self.named
     }
 
     /// Whether a COPY line names this very path.
@@ -279,6 +294,11 @@ impl Recipe {
             return None;
         }
         self.copy_of(path)?.place(path, source_is_folder)
+    }
+
+    /// Whether the image, as the Dockerfile builds it, has anything to do with a path.
+    pub fn reaches_image(&self, path: &str) -> bool {
+        self.copy_of(path).is_some() || !self.copied_nowhere(path)
     }
 
     /// Whether no line of the Dockerfile has anything to do with a path that the image's own lines don't take.

@@ -70,6 +70,14 @@ pub enum ReloadError {
         /// Its last lines.
         output: Vec<String>,
     },
+    /// A build on this machine writes into what it is made of, each time.
+    #[error("`{command}` writes {} each time it runs, which is a reason to run it again: stopped after three times", paths.join(", "))]
+    Endless {
+        /// The command line.
+        command: String,
+        /// What it writes.
+        paths: Vec<String>,
+    },
     /// The program that builds on this machine is not here.
     #[error("`{command}` can't be run: {problem}")]
     NoBuilder {
@@ -132,6 +140,10 @@ impl Diagnose for ReloadError {
             }
             Self::Watch { .. } => "check that the folder is on a local file system".into(),
             Self::HostBuild { .. } => "correct the source and save; the service goes on as it was".into(),
+            Self::Endless { .. } => {
+                "name it in .gitignore, or in `ignore` of the sync rule that has it below it, or have it written elsewhere"
+                    .into()
+            }
             Self::NoBuilder { .. } => {
                 "install it on this machine; until then each change is built as an image".into()
             }
@@ -148,7 +160,7 @@ impl Diagnose for ReloadError {
             Self::Io { .. } | Self::WatchLimit { .. } | Self::Watch { .. } | Self::NoBuilder { .. } => {
                 Family::Environment
             }
-            Self::HostBuild { .. } | Self::NoCommand { .. } => Family::Build,
+            Self::HostBuild { .. } | Self::Endless { .. } | Self::NoCommand { .. } => Family::Build,
             Self::Busy => Family::Refused,
             Self::NotDeveloped { .. } | Self::NoPod { .. } => Family::Cluster,
         }

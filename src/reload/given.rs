@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::borrow::Borrow;
 use std::ops::Bound;
 
-use crate::agent::protocol::Node;
+use crate::agent::protocol::{Entry, Node};
 
 /// What is known below a path, in order.
 pub(super) fn below<'m, K: Borrow<str> + Ord, V>(
@@ -56,6 +56,17 @@ pub(super) fn agree(given: &mut BTreeMap<String, Node>, tree: BTreeMap<String, N
             *node = Node::Gone;
         }
     }
+}
+
+/// Which of `wanted` a replica was sent as something else, or not at all.
+pub(super) fn unlike(wanted: &BTreeMap<String, Node>, sent: &[Entry]) -> BTreeSet<String> {
+    let sent: BTreeMap<&str, &Node> = sent
+        .iter()
+        .map(|entry| (entry.path.as_str(), &entry.node))
+        .collect();
+    let other = |(target, node): &(&String, &Node)| sent.get(target.as_str()) != Some(node);
+    let others = wanted.iter().filter(other);
+    others.map(|(target, _)| target.clone()).collect()
 }
 
 #[cfg(test)]

@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use super::ReloadError;
 use super::link::{LinkError, blocking};
-use super::origin::Origin;
+use super::origin::{Origin, digest_of};
+use super::rounds::{Files, Round};
 use crate::profile::workspace::HostBuild;
 use crate::report::Reporter;
 use crate::supply::process::{Command, ProcessError};
 
+/// Somebody who saves all the time does so within this.
+const QUIET: Duration = Duration::from_millis(500);
 /// How many of its last lines a failed build shows.
 const LINES: usize = 25;
 /// A build that takes longer is told of.
 const LONG: Duration = Duration::from_millis(1800);
 
-/// Builds a service whose result is synced, unless its last build was of the very same source: what a build writes beside
-/// its results is no reason for another one. `begins` is called before it does. Whether it built.
+/// Builds a service whose result is synced, unless its last build was of the very same source. What a build writes beside
+/// its results is a reason for another one, for nobody knows who wrote it; not for ever. `begins` is called before it does.
+/// Whether it built.
 ///
 /// # Errors
-/// The source cannot be read, or the build cannot be started or ends with an error.
+/// The source cannot be read, the build cannot be started or ends with an error, or it follows from itself again and again.
 pub async fn make(
     origin: &Arc<Origin>,
     reporter: &Reporter,
@@ -30,17 +34,36 @@ pub async fn make(
     let Some(command) = &service.build else {
         return Ok(false);
     };
-    let shared = Arc::clone(origin);
     // Read before the build: what is saved while it runs is of the next one.
-    let digest = blocking(move || shared.sources()).await?;
-    if origin.is_built_of(&digest) {
+    let mut before = sources(origin).await?;
+    if origin.is_built_of(&digest_of(&before)) {
         return Ok(false);
+    }
+    let round = origin.rounds().due(&before);
+    match round {
+        Round::Due => {}
+        Round::Doubted => {
+            tokio::time::sleep(QUIET).await;
+            before = sources(origin).await?;
+        }
+        Round::Endless(paths) => {
+            let command = command.command.join(" ");
+            return Err(ReloadError::Endless { command, paths }.into());
+        }
     }
     begins();
     origin.built(None)?;
-    build(&service.name, command, &service.source, reporter).await?;
-    origin.built(Some(digest))?;
+    let done = build(&service.name, command, &service.source, reporter).await;
+    let after = sources(origin).await?;
+    origin.rounds().done(&before, after);
+    done?;
+    origin.built(Some(digest_of(&before)))?;
     Ok(true)
+}
+
+async fn sources(origin: &Arc<Origin>) -> Result<Files, LinkError> {
+    let shared = Arc::clone(origin);
+    blocking(move || shared.sources()).await
 }
 
 /// Runs the build in the source folder.

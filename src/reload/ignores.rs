@@ -46,6 +46,8 @@ pub struct Ignores {
     git: BTreeMap<PathBuf, Gitignore>,
     /// Ignored by git and wanted all the same: a sync rule names it.
     wanted: Vec<PathBuf>,
+    /// Named by the Dockerfile: part of the image, even where git ignores them.
+    copied: Vec<PathBuf>,
     /// Say how the image is built.
     watched: Vec<PathBuf>,
 }
@@ -63,6 +65,7 @@ impl Ignores {
             docker,
             git: BTreeMap::new(),
             wanted: Vec::new(),
+            copied: Vec::new(),
             watched: Vec::new(),
         }
     }
@@ -102,6 +105,12 @@ impl Ignores {
         self.wanted.push(self.root.join(path));
     }
 
+    /// Names what the Dockerfile copies by its name: where git ignores just that, or a folder above it, its opinion does not
+    /// count. What it ignores within stays out.
+    pub fn copy(&mut self, path: &Path) {
+        self.copied.push(self.root.join(path));
+    }
+
     /// Whether to look away from `path` (absolute, below the root).
     pub fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
         let leads = |watched: &PathBuf| path == watched || (is_folder && watched.starts_with(path));
@@ -132,7 +141,13 @@ impl Ignores {
         } else {
             self.docker.ignores(below)
         };
-        skipped || self.git_ignores(path, is_folder)
+        skipped || (self.git_ignores(path, is_folder) && !self.is_copied(path, is_folder))
+    }
+
+    fn is_copied(&self, path: &Path, is_folder: bool) -> bool {
+        let ignored = |copied: &Path| self.git_ignores(copied, true) || self.git_ignores(copied, false);
+        let leads = |copied: &Path| path.starts_with(copied) || (is_folder && copied.starts_with(path));
+        self.copied.iter().any(|copied| leads(copied) && ignored(copied))
     }
 
     /// The nearest file that has an opinion decides.
@@ -216,6 +231,28 @@ mod tests {
             !ignores.is_ignored(Path::new("/w/svc/docs"), true),
             "may hold exceptions"
         );
+    }
+
+    #[test]
+    fn what_the_dockerfile_names_is_looked_at() {
+        let mut ignores = Ignores::new(Path::new("/w/svc"), docker("secret.yaml\n"));
+        ignores.add_gitignore(Path::new("/w/svc"), "dist/\n*.yaml\n/gen/deep\ngenerated\n");
+        for path in ["dist", "local.yaml", "secret.yaml", "gen/deep/code", "app"] {
+            ignores.copy(Path::new(path));
+        }
+        for path in ["dist/a.js", "dist/b/c.js", "local.yaml", "gen/deep/code/x.go"] {
+            assert!(!ignored(&ignores, path), "{path}");
+        }
+        assert!(!ignores.is_ignored(Path::new("/w/svc/gen/deep"), true));
+        // Ignored within what is copied, not copied, or out of the build's sight.
+        for path in [
+            "app/generated/x.py",
+            "other.yaml",
+            "gen/deep/other",
+            "secret.yaml",
+        ] {
+            assert!(ignored(&ignores, path), "{path}");
+        }
     }
 
     #[test]

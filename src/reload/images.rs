@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::decide::Way;
+use super::layering::{Layering, layering};
 use super::ledger::{Stages, millis};
 use super::origin::Origin;
 use super::replicas::Replicas;
+use super::same::{Settled, same};
 use super::source::Source;
 use super::swap::{Attend, Early};
 use super::watch;
 use crate::engine::builds::{self, FromSource};
 use crate::engine::deliver::Delivery;
 use crate::engine::develop;
-use crate::engine::record::Made;
+use crate::engine::record::{self, Made, Record, Role};
 use crate::failure::{Failure, Family, Plain};
-use crate::image::{Base, Overlay, OverlayKind, Overlays};
+use crate::image::{Base, Context, Listing, Overlay, OverlayKind, Overlays};
 use crate::profile::stack::SizedService;
 use crate::report::Step;
 
@@ -38,6 +40,9 @@ pub enum Delivered {
     NotThisWay(String),
 }
 
+/// An image with a layer of changes, how long it took to ship, and what it is made of.
+type Layered = (Made, Duration, Option<Listing>);
+
 /// Images of one service.
 pub struct Images<'a> {
     delivery: &'a Delivery<'a>,
@@ -48,6 +53,8 @@ pub struct Images<'a> {
     base: Mutex<Option<Arc<Base>>>,
     /// `changed` is all that lies between the last build and what runs: no earlier session has put a layer over it.
     complete: AtomicBool,
+    /// Since when all pods run what is remembered of them.
+    settled: StdMutex<Settled>,
 }
 
 /// A session that attends a swap.
@@ -79,6 +86,7 @@ impl<'a> Images<'a> {
             changed: StdMutex::default(),
             base: Mutex::default(),
             complete: AtomicBool::new(false),
+            settled: StdMutex::default(),
         }
     }
 
@@ -87,16 +95,46 @@ impl<'a> Images<'a> {
     /// # Errors
     /// The source cannot be read, or Docker cannot be asked.
     pub async fn is_behind(&self) -> Result<bool, Failure> {
-        let source = builds::prepare(self.delivery.platform, self.sized).await?;
-        Ok(
-            source
-                .is_some_and(|source| source.record.serving.is_some() && source.current_serving().is_none()),
-        )
+        let Some(source) = builds::prepare(self.delivery.platform, self.sized).await? else {
+            return Ok(false);
+        };
+        if source.current_serving().is_some() {
+            let mut settled = self.settled();
+            if *settled == Settled::Unknown {
+                *settled = Settled::Since(Instant::now());
+            }
+            return Ok(false);
+        }
+        Ok(source.record.serving.is_some())
+    }
+
+    /// Those of `paths` that the image which runs has as they are, in a change that began at `begun`.
+    pub async fn has(&self, paths: BTreeSet<String>, begun: Instant) -> BTreeSet<String> {
+        let (platform, name) = (self.delivery.platform, &self.sized.service.name);
+        let state = &platform.options.state;
+        let settled = *self.settled();
+        let serving = Record::read(state, name)
+            .serving
+            .filter(|_| settled.before(begun));
+        let listing = serving.and_then(|made| record::listing(state, name, &made.inputs));
+        let (Some(listing), Some(folder)) = (listing, builds::source(platform, self.sized)) else {
+            return BTreeSet::new();
+        };
+        // Without a Dockerfile there is nothing to compare with, and the build says so.
+        let Ok(context) = Context::open(&folder, self.sized.workspace.dockerfile.as_deref()) else {
+            return BTreeSet::new();
+        };
+        let reading = tokio::task::spawn_blocking(move || same(&context, &listing, paths));
+        reading.await.unwrap_or_default()
     }
 
     /// Notes paths that differ from the last build.
     pub fn note(&self, paths: &BTreeSet<String>) {
         self.changed().extend(paths.iter().cloned());
+    }
+
+    fn settled(&self) -> std::sync::MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -116,6 +154,7 @@ impl<'a> Images<'a> {
         stages: &mut Stages,
         step: &Step,
     ) -> Result<Delivered, Failure> {
+        *self.settled() = Settled::Moving;
         let platform = self.delivery.platform;
         let Some(mut source) = builds::prepare(platform, self.sized).await? else {
             let message = format!(
@@ -128,10 +167,13 @@ impl<'a> Images<'a> {
         };
         let begun = Instant::now();
         let included = self.changed().clone();
-        let (made, shipping) = match way {
-            Way::Build => self.delivery.build(&mut source, step).await?,
+        let (made, shipping, listing) = match way {
+            Way::Build => {
+                let (made, shipping) = self.delivery.build(&mut source, step).await?;
+                (made, shipping, None)
+            }
             Way::Sync | Way::Swap => match self.append(&source, origin, &included, step).await? {
-                Ok(made) => made,
+                Ok(layered) => layered,
                 Err(why) => return Ok(Delivered::NotThisWay(why)),
             },
         };
@@ -148,8 +190,12 @@ impl<'a> Images<'a> {
             replicas,
             newer,
         };
+        let inputs = made.inputs.clone();
         let serving = self.delivery.serve(&mut source, made, before, &attending, step);
         let done = serving.await?;
+        if let Some(listing) = listing {
+            source.keep(platform, Role::Layered, &inputs, &listing)?;
+        }
         stages.restart += millis(begun.elapsed());
         if way == Way::Build {
             *self.base.lock().await = None;
@@ -157,6 +203,7 @@ impl<'a> Images<'a> {
             self.changed().retain(|path| !included.contains(path));
             origin.forget()?;
         }
+        *self.settled() = Settled::Since(Instant::now());
         stages.serve += millis(replicas.answer(origin.service.patience.min(ANSWER)).await);
         Ok(Delivered::Served(done.len()))
     }
@@ -168,7 +215,7 @@ impl<'a> Images<'a> {
         origin: &Arc<Origin>,
         paths: &BTreeSet<String>,
         step: &Step,
-    ) -> Result<Result<(Made, Duration), String>, Failure> {
+    ) -> Result<Result<Layered, String>, Failure> {
         let record = &source.record;
         let image = |made: &Option<Made>| made.as_ref().map(|made| made.image.clone());
         if !self.complete.load(Ordering::SeqCst) {
@@ -185,17 +232,51 @@ impl<'a> Images<'a> {
             return Ok(Err("the nodes have no build to put a layer on".to_owned()));
         };
         drop(cached);
-        let inputs = source.digest_now(self.delivery.platform).await?;
-        let overlays = match overlays(origin, paths) {
+        // Listed before a file is read: what is saved in between is in the image, and not in what is said of it.
+        let now = source.listing().await?;
+        let layering = match self.layering(source, origin, paths, now)? {
+            Ok(layering) => layering,
+            Err(why) => return Ok(Err(why)),
+        };
+        let overlays = match overlays(origin, &layering.paths) {
             Ok(overlays) => overlays,
             Err(why) => return Ok(Err(why)),
         };
-        let appended = self.delivery.append(&base, &overlays, inputs, step).await?;
-        if appended.is_err() {
-            // Whatever it was that a node did not take: it is looked at anew.
-            *self.base.lock().await = None;
+        let inputs = match layering.whole {
+            true => source.inputs_of(&layering.listing)?,
+            false => String::new(),
+        };
+        match self.delivery.append(&base, &overlays, inputs, step).await? {
+            Ok((made, shipping)) => Ok(Ok((made, shipping, Some(layering.listing)))),
+            Err(why) => {
+                // Whatever it was that a node did not take: it is looked at anew.
+                *self.base.lock().await = None;
+                Ok(Err(why))
+            }
         }
-        Ok(appended)
+    }
+
+    /// What the layer has to hold.
+    fn layering(
+        &self,
+        source: &FromSource,
+        origin: &Origin,
+        changed: &BTreeSet<String>,
+        now: Listing,
+    ) -> Result<Result<Layering, String>, Failure> {
+        let inputs = source.record.built.as_ref().map(|made| made.inputs.as_str());
+        let state = &self.delivery.platform.options.state;
+        let Some(built) = inputs.and_then(|inputs| record::listing(state, &source.service, inputs)) else {
+            return Ok(Err("nobody knows which files the last build was of".to_owned()));
+        };
+        if Some(source.inputs_of(&built)?.as_str()) != inputs {
+            return Ok(Err(
+                "a base image or an argument of the build is another one".to_owned()
+            ));
+        }
+        let files = watch::lock(&origin.source);
+        let hides = |path: &str| files.is_ignored(&files.root().join(path), false);
+        Ok(layering(&origin.service.recipe, changed, &built, now, &hides))
     }
 
     /// Of pods that run the agent; others run what their image says.
@@ -215,7 +296,8 @@ fn overlays(origin: &Origin, paths: &BTreeSet<String>) -> Result<Overlays, Strin
     let recipe = &origin.service.recipe;
     let mut all = Overlays::default();
     for path in paths {
-        let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
+        let is_folder =
+            |path: &str| path.is_empty() || source.is_folder(path) || source.root().join(path).is_dir();
         let synced = recipe.rules.target(path).map(|(_, target)| target);
         let Some(place) = synced.or_else(|| recipe.image_path(path, &is_folder)) else {
             return Err(format!("{path} has no place of its own in the image"));

@@ -15,6 +15,7 @@ use super::link::{Link, LinkError, blocking};
 use super::origin::Origin;
 use super::replicas::Replicas;
 use super::session::Developed;
+use super::stale::stale;
 use crate::agent::protocol::Then;
 use crate::engine::Platform;
 use crate::engine::builds;
@@ -49,6 +50,8 @@ pub struct ReplicaStatus {
     pub differing: usize,
     /// Some of them.
     pub paths: Vec<String>,
+    /// Syncing is not enough: it needs another image.
+    pub needs_build: bool,
     /// Why it could not be looked at.
     pub problem: Option<String>,
 }
@@ -83,12 +86,13 @@ async fn replicas(cluster: &Cluster, namespace: &str, service: &str) -> Result<V
     }
 }
 
-/// Compares every replica of a service with its source. Nothing is built for it: what a build on this machine has left of an
-/// older source is said to be that.
+/// Compares every replica of a service with its source, and its image with what only an image brings. Nothing is built for
+/// it: what a build on this machine has left of an older source is said to be that.
 ///
 /// # Errors
 /// The source cannot be read, the pods cannot be listed, or none runs the agent.
 pub async fn status(
+    platform: &Platform,
     cluster: &Cluster,
     namespace: &str,
     origin: &Arc<Origin>,
@@ -99,6 +103,10 @@ pub async fn status(
     if !blocking(move || shared.recall()).await? {
         behind.push("what is built on this machine".to_owned());
     }
+    let stale = stale(platform, origin).await?;
+    let needs_build = !stale.is_empty();
+    behind.retain(|path| !stale.contains(path));
+    behind.extend(stale);
     for pod in replicas(cluster, namespace, &origin.service.name).await? {
         let found = one(cluster, &pod, origin).await;
         let mut status = ReplicaStatus {
@@ -110,12 +118,14 @@ pub async fn status(
             replica_hash: String::new(),
             differing: 0,
             paths: Vec::new(),
+            needs_build,
             problem: None,
         };
         match found {
             Ok(found) => {
                 status = ReplicaStatus {
                     pod: pod.name,
+                    needs_build,
                     ..found
                 }
                 .and(&behind);
@@ -143,6 +153,7 @@ async fn one(cluster: &Cluster, pod: &PodView, origin: &Arc<Origin>) -> Result<R
         replica_hash: tree.digest_of(&there),
         differing: lack.len(),
         paths: paths.take(NAMED).cloned().collect(),
+        needs_build: false,
         problem: None,
     })
 }
@@ -178,20 +189,28 @@ pub async fn image_status(
     };
     let serving = source.record.serving.as_ref();
     let pods = builds::pods(platform, cluster, name).await?;
+    let stale = stale(platform, origin).await?;
     let status = |pod: &serde_json::Value| {
         let runs = serving.filter(|made| builds::runs(pod, name, &made.config));
-        let replica_hash = runs.map(|made| made.inputs.clone()).unwrap_or_default();
-        ReplicaStatus {
+        let in_step = runs.is_some() && stale.is_empty();
+        let status = ReplicaStatus {
             service: name.clone(),
             pod: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-            in_step: replica_hash == source.inputs,
+            in_step: runs.is_some(),
             files: 0,
             source_hash: source.inputs.clone(),
             differing: 0,
             paths: Vec::new(),
+            needs_build: !in_step,
             problem: None,
-            replica_hash,
-        }
+            // What the watch does not see makes no difference.
+            replica_hash: match runs {
+                Some(_) if in_step => source.inputs.clone(),
+                Some(made) => made.inputs.clone(),
+                None => String::new(),
+            },
+        };
+        status.and(&stale)
     };
     Ok(pods.iter().map(status).collect())
 }

@@ -17,6 +17,9 @@ use crate::render::develop::AGENT_PORT;
 /// How often an idle connection is asked for a sign of life.
 pub const PULSE: Duration = Duration::from_secs(10);
 
+/// How often a replica is brought in step anew because the source was saved meanwhile.
+const ROUNDS: usize = 5;
+
 /// Why a replica could not be reached or brought in step.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -129,17 +132,30 @@ impl Link {
     pub async fn attach(&mut self, origin: &Arc<Origin>) -> Result<Attached, LinkError> {
         let begun = Instant::now();
         let waiting = self.remote.welcome().child == Child::Waiting;
-        let lack = self.lack(origin).await?;
-        let then = if waiting {
-            Then::Nothing
-        } else {
-            origin.service.then(false)
-        };
-        let brought = lack.len();
-        if brought > 0 {
-            let shared = Arc::clone(origin);
-            let change = blocking(move || shared.change(&lack, then)).await?;
-            self.remote.apply(change).await?;
+        let mut brought = 0;
+        for round in 1..=ROUNDS {
+            let lack = self.lack(origin).await?;
+            if lack.is_empty() {
+                break;
+            }
+            brought = brought.max(lack.len());
+            let then = if waiting {
+                Then::Nothing
+            } else {
+                origin.service.then(false)
+            };
+            let (shared, due) = (Arc::clone(origin), lack.clone());
+            let change = blocking(move || shared.change(&due, then)).await?;
+            let (_, sent) = self.remote.give(change).await?;
+            // A save in between may be undone before anybody looks, and then the others have what this one has not.
+            let unlike = origin.unlike(&lack, &sent);
+            if unlike.is_empty() {
+                break;
+            }
+            // Whoever writes without a pause is seen again in a moment.
+            if round == ROUNDS {
+                origin.doubt_targets(&unlike);
+            }
         }
         self.remote.start().await?;
         Ok(Attached {
@@ -165,5 +181,118 @@ impl Link {
             .collect();
         origin.attached(given);
         Ok(lack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::FileExt;
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    use super::*;
+    use crate::agent::protocol::{Applied, Entry, Node, Reply, Request, Welcome, frame, tree_digest};
+    use crate::reload::tried;
+
+    /// An agent that keeps hashes; a file of the source is saved once more while it is sent for the first time, which is undone
+    /// in a moment. The hashes.
+    fn agent(mut stream: UnixStream, saved: &Path) -> Vec<Entry> {
+        let child = Child::Running { pid: 1, starts: 1 };
+        let (mut there, mut id, mut last) = (Vec::<Entry>::new(), 0, None);
+        while let Ok(Some((request, _))) = frame::read::<Request>(&mut stream) {
+            let reply = match request {
+                Request::Begin { id: begun } => {
+                    id = begun;
+                    if id == 1 {
+                        save(saved, *b"b");
+                    }
+                    continue;
+                }
+                Request::Write { path, mode, part, .. } => {
+                    last = Some((path, mode));
+                    there.extend(whole(last.as_ref(), part.end));
+                    continue;
+                }
+                Request::Chunk { part } => {
+                    there.extend(whole(last.as_ref(), part.end));
+                    continue;
+                }
+                Request::Commit { .. } => {
+                    if id == 1 {
+                        save(saved, *b"a");
+                    }
+                    let newest = there.split_off(there.len() - 1);
+                    there.clone_from(&newest);
+                    Reply::Applied(Applied {
+                        id,
+                        digest: tree_digest(&newest),
+                        apply_micros: 0,
+                        restart_micros: 0,
+                        child: child.clone(),
+                    })
+                }
+                Request::Hello { protocol, .. } => Reply::Welcome(Welcome {
+                    protocol,
+                    version: String::new(),
+                    program: String::new(),
+                    roots: Vec::new(),
+                    changed: 0,
+                    log: String::new(),
+                    child: child.clone(),
+                }),
+                Request::Status { .. } => Reply::Entries {
+                    entries: there.clone(),
+                    last: true,
+                },
+                _ => Reply::Done { child: child.clone() },
+            };
+            let mut bytes = Vec::new();
+            frame::encode(&reply, &[], &mut bytes).unwrap();
+            stream.write_all(&bytes).unwrap();
+        }
+        there
+    }
+
+    fn save(file: &Path, end: [u8; 1]) {
+        let file = std::fs::File::options().write(true).open(file).unwrap();
+        file.write_all_at(&end, LARGE - 1).unwrap();
+    }
+
+    fn whole(file: Option<&(String, u32)>, end: Option<String>) -> Option<Entry> {
+        let ((path, mode), sha256) = file.cloned().zip(end)?;
+        let node = Node::File { mode, sha256 };
+        Some(Entry { path, node })
+    }
+
+    /// More than is on its way at any moment.
+    const LARGE: u64 = 8 << 20;
+
+    #[tokio::test]
+    async fn a_replica_gets_what_was_saved_while_it_was_brought_in_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, vec![b'a'; usize::try_from(LARGE).unwrap()]).unwrap();
+        let origin = Arc::new(tried::origin(folder.path(), "FROM x\n"));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let saved = file.clone();
+        let agent = std::thread::spawn(move || agent(theirs, &saved));
+        ours.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(ours).unwrap();
+        let mut remote = Remote::open(stream, "").await.unwrap();
+        let mut link = Link {
+            pod: "pod".to_owned(),
+            events: remote.events().unwrap(),
+            remote,
+            healed: false,
+        };
+        assert_eq!(link.attach(&origin).await.unwrap().brought, 1);
+        drop(link);
+        // Not here: the connection ends on this thread.
+        let there = tokio::task::spawn_blocking(|| agent.join().unwrap());
+        let there = there.await.unwrap();
+        let tree = origin.tree().unwrap();
+        assert!(tree.lack(&there).is_empty(), "{there:?}");
+        assert!(origin.differing(["a"].into_iter()).unwrap().0.is_empty());
     }
 }

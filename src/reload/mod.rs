@@ -20,6 +20,7 @@ pub mod ignores;
 mod images;
 pub mod infer;
 pub mod inspect;
+mod layering;
 pub mod ledger;
 mod limits;
 pub mod link;
@@ -29,14 +30,20 @@ pub mod origin;
 mod outcome;
 mod pod_state;
 pub mod replicas;
+mod rounds;
 pub mod rules;
+mod same;
 mod scope;
+mod sending;
 pub mod service;
 pub mod session;
 pub mod source;
+mod stale;
 pub mod swap;
 mod telling;
 pub mod tree;
+#[cfg(test)]
+mod tried;
 pub mod watch;
 mod worker;
 

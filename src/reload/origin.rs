@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use super::ReloadError;
 use super::given::{agree, going, has_below, note};
+use super::rounds::{Files, Rounds};
 use super::service::Service;
 use super::source::{Contents, Source};
-use super::tree::{Lack, Tree, write};
+use super::tree::{Lack, Tree};
 use super::watch::{self, Shared};
 use crate::agent::digest;
-use crate::agent::outgoing::Change;
-use crate::agent::protocol::{Node, Then};
+use crate::agent::protocol::Node;
 
 /// What went since the image.
 const GONE: &str = "gone";
@@ -21,8 +21,6 @@ const GONE: &str = "gone";
 const BUILT: &str = "built";
 /// What has failed to be served.
 const BEHIND: &str = "behind";
-/// So much of a change is held in memory; the rest is read while it is sent.
-const BUDGET: u64 = 32 << 20;
 
 /// What all replicas of a service are brought in step with.
 #[derive(Debug)]
@@ -45,6 +43,8 @@ pub struct Origin {
     results: AtomicBool,
     /// Digest of the source that the last build on this machine was of; nothing where that failed.
     built: Mutex<Option<String>>,
+    /// The builds on this machine.
+    rounds: Mutex<Rounds>,
     /// The newest image has failed and the one before it is back: the source is not to be laid over that.
     held: AtomicBool,
 }
@@ -60,30 +60,35 @@ impl Origin {
             gone: Mutex::new(recalled(&memory(state, GONE, &service.name))),
             results: AtomicBool::new(service.build.is_none()),
             built: Mutex::default(),
+            rounds: Mutex::default(),
             held: AtomicBool::new(false),
             service,
             state: state.to_owned(),
         }
     }
 
-    /// Digest of the files that the build on this machine is made of: all but what it makes. Blocks while files are read.
+    /// The files that the build on this machine is made of: all but what it makes, and what sync rules ignore. Blocks while
+    /// files are read.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn sources(&self) -> Result<String, ReloadError> {
+    pub fn sources(&self) -> Result<Files, ReloadError> {
         let source = watch::lock(&self.source);
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut files = BTreeMap::new();
-        for path in source
-            .files()
-            .filter(|path| self.service.recipe.rules.target(path).is_none())
-        {
-            files.insert(path, contents.node(source.root(), path)?);
+        let rules = &self.service.recipe.rules;
+        let mut files = Files::new();
+        for path in source.files() {
+            if rules.target(path).is_none() && !rules.ignores(path) {
+                files.insert(path.to_owned(), contents.node(source.root(), path)?);
+            }
         }
         files.retain(|_, node| *node != Node::Gone);
-        Ok(digest::hex(
-            serde_json::to_string(&files).unwrap_or_default().as_bytes(),
-        ))
+        Ok(files)
+    }
+
+    /// What the builds on this machine have come to.
+    pub fn rounds(&self) -> std::sync::MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the last build on this machine was of this source.
@@ -122,7 +127,7 @@ impl Origin {
         }
         let earlier: Option<String> = recalled(&memory(&self.state, BUILT, &self.service.name));
         self.has_results(true);
-        Ok(earlier == Some(self.sources()?))
+        Ok(earlier == Some(digest_of(&self.sources()?)))
     }
 
     /// Notes paths whose last change failed, for who asks from outside of the session.
@@ -145,6 +150,11 @@ impl Origin {
     /// Says whether replicas are to stay as their image made them; whether they were.
     pub fn hold(&self, held: bool) -> bool {
         self.held.swap(held, Ordering::SeqCst)
+    }
+
+    /// Whether replicas are to stay as their image made them.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
     }
 
     /// Notes what went and what came (again).
@@ -183,7 +193,7 @@ impl Origin {
     /// # Errors
     /// A file cannot be read.
     pub fn tree(&self) -> Result<Tree, ReloadError> {
-        if self.held.load(Ordering::SeqCst) || !self.results.load(Ordering::SeqCst) {
+        if self.is_held() || !self.results.load(Ordering::SeqCst) {
             return Ok(Tree::default());
         }
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -288,6 +298,12 @@ impl Origin {
         }
     }
 
+    /// Notes the same of target paths.
+    pub fn doubt_targets(&self, targets: &BTreeSet<String>) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        given.extend(targets.iter().map(|target| (target.clone(), Node::Gone)));
+    }
+
     /// Whether every one of these paths holds exactly this. Blocks while files are read.
     pub fn holds<'p>(&self, all: impl Iterator<Item = (&'p String, Option<&'p Node>)>) -> bool {
         let source = watch::lock(&self.source);
@@ -305,11 +321,12 @@ impl Origin {
         );
     }
 
-    /// Notes that the replicas have been given what `lack` says.
+    /// Notes that the replicas have been given what `lack` says, but for those of [`Self::unlike`]: not every replica has the
+    /// same of them, so that whatever the source has next goes to all, even if it is what they were to get.
     ///
     /// # Errors
     /// The state folder cannot be written.
-    pub fn gave(&self, lack: &Lack) -> Result<(), ReloadError> {
+    pub fn gave(&self, lack: &Lack, unlike: &BTreeSet<String>) -> Result<(), ReloadError> {
         let went = {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
             let went = going(&given, &lack.deletes);
@@ -317,48 +334,16 @@ impl Origin {
                 given.remove(target);
             }
             given.extend(lack.nodes.clone());
+            given.extend(unlike.iter().map(|target| (target.clone(), Node::Gone)));
             went
         };
         self.note(&went, &lack.writes.keys().collect::<Vec<_>>())
     }
+}
 
-    /// Makes a change of what is lacking. Blocks while files are read.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn change(&self, lack: &Lack, then: Then) -> Result<Change, ReloadError> {
-        let (root, modes) = {
-            let source = watch::lock(&self.source);
-            let is_folder = |path: &str| path.is_empty() || source.is_folder(path);
-            // COPY may say another mode than the file has.
-            let mode = |(target, path): (&String, &String)| {
-                let attributes = self.service.recipe.attributes(path, target, &is_folder)?;
-                Some((target.clone(), attributes.mode?))
-            };
-            let modes: BTreeMap<_, _> = lack.writes.iter().filter_map(mode).collect();
-            (source.root().to_owned(), modes)
-        };
-        let mut change = Change {
-            deletes: lack.deletes.clone(),
-            writes: BTreeMap::new(),
-            then,
-            compress: false,
-        };
-        let mut budget = BUDGET;
-        for (target, path) in &lack.writes {
-            match write(&root, path, &mut budget)? {
-                Some(mut write) => {
-                    write.mode = modes.get(target).copied().unwrap_or(write.mode);
-                    change.writes.insert(target.clone(), write);
-                }
-                // It went while the change was made ready: another change says so too.
-                None => change.deletes.push(target.clone()),
-            }
-        }
-        // So much goes packed: the way through the API server is slower than packing it.
-        change.compress = budget == 0;
-        Ok(change)
-    }
+/// One digest of the files that a build is made of.
+pub fn digest_of(files: &Files) -> String {
+    digest::hex(serde_json::to_string(files).unwrap_or_default().as_bytes())
 }
 
 /// Where something about a service outlives the session.

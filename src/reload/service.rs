@@ -9,7 +9,7 @@ use super::decide::Recipe;
 use super::dockerfile::Dockerfile;
 use super::infer::{Inferred, infer};
 use super::rules::Rules;
-use super::source::{Source, look};
+use super::source::{Source, Wanted, look};
 use crate::agent::protocol::Then;
 use crate::image::{beside, read_dockerfile};
 use crate::profile::stack::SizedService;
@@ -94,12 +94,36 @@ impl Service {
         })
     }
 
+    /// One with this recipe, which is not asked whether it answers.
+    #[cfg(test)]
+    pub(super) fn tried(source: &Path, recipe: Recipe) -> Self {
+        Self {
+            name: "tried".to_owned(),
+            source: source.to_owned(),
+            recipe,
+            dockerfile: (source.join("Dockerfile"), None),
+            build: None,
+            restart: Restart::Auto,
+            inferred: None,
+            probe: String::new(),
+            patience: Duration::from_secs(1),
+        }
+    }
+
     /// Lists its source. What a build on this machine makes is looked at when it has been made, not watched.
     ///
     /// # Errors
     /// The folder cannot be read.
     pub fn open_source(&self) -> Result<Source, ReloadError> {
-        let wanted = Some(&self.recipe.rules).filter(|_| self.build.is_none());
+        let mut wanted = Wanted {
+            synced: self.recipe.rules.iter().map(|rule| rule.from.clone()).collect(),
+            copied: self.recipe.named().to_vec(),
+        };
+        if self.build.is_some() {
+            let results = std::mem::take(&mut wanted.synced);
+            let apart = |copied: &String| !results.iter().any(|result| overlap(copied, result));
+            wanted.copied.retain(apart);
+        }
         Source::open(&self.source, &self.recipe.dockerfile, wanted)
     }
 
@@ -137,5 +161,44 @@ impl Service {
             Restart::Auto if fresh && self.build.is_none() => Then::Nothing,
             Restart::Auto | Restart::Process | Restart::Container => Then::Restart { grace_millis },
         }
+    }
+}
+
+/// Whether one path is the other, or in it.
+fn overlap(a: &str, b: &str) -> bool {
+    Path::new(a).starts_with(b) || Path::new(b).starts_with(a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reload::tried;
+
+    #[test]
+    fn what_git_ignores_and_the_image_has_is_part_of_the_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "FROM x\nCOPY dist /dist\nCOPY bin/server /server\nCOPY . /app\n";
+        std::fs::write(folder.path().join(".gitignore"), "dist\nbin\nlogs\n").unwrap();
+        for path in ["dist/a.js", "bin/server", "logs/x", "main.go"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "1").unwrap();
+        }
+        let recipe = tried::recipe(folder.path(), &[("bin/server", "/server")], text);
+        let mut service = Service::tried(folder.path(), recipe);
+        let files = |service: &Service| -> Vec<String> {
+            let source = service.open_source().unwrap();
+            source.files().map(str::to_owned).collect()
+        };
+        assert_eq!(
+            files(&service),
+            [".gitignore", "bin/server", "dist/a.js", "main.go"]
+        );
+        // What a build on this machine makes is not watched.
+        service.build = Some(HostBuild {
+            command: Vec::new(),
+            env: indexmap::IndexMap::new(),
+        });
+        assert_eq!(files(&service), [".gitignore", "dist/a.js", "main.go"]);
     }
 }

@@ -30,6 +30,15 @@ pub struct Source {
     folders: BTreeSet<Box<str>>,
 }
 
+/// Paths below a source that are part of it even where git ignores them.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Named by sync rules: looked at, whoever ignores them.
+    pub synced: Vec<String>,
+    /// Named by the Dockerfile.
+    pub copied: Vec<String>,
+}
+
 /// What a scan found.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -40,12 +49,11 @@ pub struct Found {
 }
 
 impl Source {
-    /// Lists the source at `root`, whose image `dockerfile` (a path from there) builds. `wanted` are rules that name what git
-    /// may ignore and is wanted all the same.
+    /// Lists the source at `root`, whose image `dockerfile` (a path from there) builds.
     ///
     /// # Errors
     /// The folder is not there or cannot be read.
-    pub fn open(root: &Path, dockerfile: &str, wanted: Option<&Rules>) -> Result<Self, ReloadError> {
+    pub fn open(root: &Path, dockerfile: &str, wanted: Wanted) -> Result<Self, ReloadError> {
         let root = root.canonicalize().map_err(ReloadError::io("read", root))?;
         let path = root.join(dockerfile);
         let mut ignores = Ignores::new(&root, left_out(&root, &path));
@@ -55,8 +63,10 @@ impl Source {
         ignores.watch(Path::new(dockerfile));
         ignores.watch(&beside(Path::new(dockerfile)));
         ignores.watch(Path::new(".dockerignore"));
-        let rules = wanted.into_iter().flat_map(Rules::iter);
-        let named = rules.map(|rule| rule.from.clone());
+        for path in &wanted.copied {
+            ignores.copy(Path::new(path));
+        }
+        let named = wanted.synced.into_iter();
         let mut source = Self {
             root,
             dockerfile: path,
@@ -355,6 +365,13 @@ mod tests {
     use super::*;
     use crate::profile::workspace::SyncRule;
 
+    fn wanted(rules: &Rules) -> Wanted {
+        Wanted {
+            synced: rules.iter().map(|rule| rule.from.clone()).collect(),
+            copied: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_source_is_its_files_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
@@ -385,7 +402,7 @@ mod tests {
             &look(&root.join("svc")),
         )
         .unwrap();
-        let mut source = Source::open(&root.join("svc"), "Dockerfile", Some(&rules)).unwrap();
+        let mut source = Source::open(&root.join("svc"), "Dockerfile", wanted(&rules)).unwrap();
         let files: Vec<&str> = source.files().collect();
         assert_eq!(
             files,
@@ -429,7 +446,7 @@ mod tests {
             ignore: vec![],
         };
         let rules = Rules::new("x", &[rule], &look).unwrap();
-        let mut source = Source::open(folder.path(), "Dockerfile", Some(&rules)).unwrap();
+        let mut source = Source::open(folder.path(), "Dockerfile", wanted(&rules)).unwrap();
         let files: Vec<&str> = source.files().collect();
         assert_eq!(
             files,

@@ -1,8 +1,13 @@
 //! What a worker tells of its reloads.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use super::apply::Applied;
 use super::decide::{Decision, Way};
 use super::ledger::{Entry, Stages};
-use super::machine::Work;
+use super::machine::{Ended, Work};
+use super::outcome::Outcome;
 use super::worker::Worker;
 use crate::failure::Diagnose;
 use crate::report::{Event, Reload, ReloadPhase};
@@ -35,6 +40,56 @@ impl Worker<'_> {
         self.reporter.emit(Event::Reload(event));
     }
 
+    /// Tells what a sync came to, and what follows from it.
+    pub(super) fn told(&self, applied: Applied, work: Work, files: usize, stages: Stages) -> Outcome {
+        match applied {
+            Applied::Served(replicas, _) => {
+                self.served(&work, Way::Sync, files, replicas, stages);
+                Outcome::Ended(Ended::Served)
+            }
+            Applied::Nobody | Applied::Lost => {
+                let message = "no replica is connected: each gets the change when it is";
+                self.reporter.emit(Event::Reload(self.event(
+                    ReloadPhase::Lost,
+                    &work,
+                    Way::Sync,
+                    message.to_owned(),
+                )));
+                Outcome::Ended(Ended::Nothing)
+            }
+            Applied::Superseded => Outcome::Again(work),
+            Applied::Refused(error) => {
+                let message = format!("can't be synced: {error}; an image is made instead");
+                let mut event = self.event(ReloadPhase::Explained, &work, Way::Sync, message);
+                event.details.extend(error.hint());
+                self.reporter.emit(Event::Reload(event));
+                Outcome::Ended(Ended::NotThisWay(Way::Sync))
+            }
+            Applied::NotServed(pod, error) => {
+                let mut event = self.event(
+                    ReloadPhase::Failed,
+                    &work,
+                    Way::Sync,
+                    format!("not served by {pod}: {error}"),
+                );
+                let others = self.replicas.all().len().saturating_sub(1);
+                if others > 0 {
+                    event
+                        .details
+                        .push(format!("{others} more replicas go on with the version before"));
+                }
+                self.reporter.emit(Event::Reload(event));
+                Outcome::Ended(Ended::Failed)
+            }
+            // It was there a moment ago: its next event is on its way, or has come.
+            Applied::Source(_) if self.newer.load(Ordering::SeqCst) => Outcome::Again(work),
+            Applied::Source(error) => {
+                self.failed(&work, Way::Sync, &error);
+                Outcome::Ended(Ended::Failed)
+            }
+        }
+    }
+
     /// Tells why a change is not served.
     pub(super) fn failed(&self, work: &Work, way: Way, error: &dyn Diagnose) {
         let mut event = self.event(ReloadPhase::Failed, work, way, error.to_string());
@@ -61,6 +116,14 @@ impl Worker<'_> {
                 ReloadPhase::Explained,
                 format!("at least {least}, because a lower way could not do it"),
             );
+        }
+    }
+
+    /// Tells what was touched and is the same.
+    pub(super) fn explain_same(&self, paths: &BTreeSet<String>) {
+        for path in paths.iter().take(NAMED) {
+            let message = format!("{path}: nothing, because the image that runs has it as it is");
+            self.tell(ReloadPhase::Explained, message);
         }
     }
 

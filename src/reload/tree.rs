@@ -33,7 +33,7 @@ pub struct Lack {
     /// Target paths.
     pub deletes: Vec<String>,
     /// What the written ones held when the difference was found. A file that is saved again before it is sent is sent
-    /// as it is then, and found to differ from this once more: sent twice, never lost.
+    /// as it is then, and is known to be unlike this.
     pub nodes: BTreeMap<String, Node>,
 }
 
@@ -80,13 +80,13 @@ impl Tree {
             .map(|entry| (entry.path.as_str(), &entry.node))
             .collect();
         let differs = |target: &str, node: &Node| there.get(target).is_none_or(|found| !same(found, node));
-        let writes = self
-            .files
-            .iter()
-            .filter(|(target, (_, node))| differs(target, node));
-        let writes = writes
-            .map(|(target, (path, _))| (target.clone(), path.clone()))
-            .collect();
+        let (mut writes, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+        for (target, (path, node)) in &self.files {
+            if differs(target, node) {
+                writes.insert(target.clone(), path.clone());
+                nodes.insert(target.clone(), node.clone());
+            }
+        }
         let still = |target: &&String| there.contains_key(target.as_str()) || has_below(&there, target);
         let mut deletes: BTreeSet<String> = self.gone.iter().filter(still).cloned().collect();
         // A folder became a file since the image, or a file a folder.
@@ -108,7 +108,7 @@ impl Tree {
         Lack {
             writes,
             deletes: deletes.into_iter().collect(),
-            nodes: BTreeMap::new(),
+            nodes,
         }
     }
 
@@ -158,12 +158,20 @@ fn digest<'a>(nodes: impl Iterator<Item = (&'a str, &'a Node)>) -> String {
     tree_digest(&nodes.map(entry).collect::<Vec<_>>())
 }
 
-/// Makes one file ready to be sent; `None` where it is gone meanwhile. `budget` is what may still be held in memory: beyond
-/// it a file is read when it is sent.
+/// How much of a change there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// So many bytes may still be held in memory; what is beyond is read when it is sent.
+    pub left: u64,
+    /// So many bytes there are, wherever they are read.
+    pub total: u64,
+}
+
+/// Makes one file ready to be sent; `None` where it is gone meanwhile.
 ///
 /// # Errors
 /// It is there and cannot be read.
-pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>, ReloadError> {
+pub fn write(root: &Path, path: &str, room: &mut Room) -> Result<Option<Write>, ReloadError> {
     use std::os::unix::fs::PermissionsExt;
     let full = root.join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -183,13 +191,15 @@ pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>,
         Content::Link(target.to_string_lossy().into_owned())
     } else if !metadata.is_file() {
         return Ok(None);
-    } else if metadata.len() <= SMALL && *budget > 0 {
-        *budget = budget.saturating_sub(metadata.len());
+    } else if metadata.len() <= SMALL && room.left > 0 {
+        room.total += metadata.len();
+        room.left = room.left.saturating_sub(metadata.len());
         match std::fs::read(&full) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => Content::Bytes(other.map_err(ReloadError::io("read", &full))?),
         }
     } else {
+        room.total += metadata.len();
         Content::File(full)
     };
     Ok(Some(Write { mode, content }))
@@ -198,6 +208,7 @@ pub fn write(root: &Path, path: &str, budget: &mut u64) -> Result<Option<Write>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reload::source::Wanted;
 
     fn file(sha256: &str, mode: u32) -> Node {
         Node::File {
@@ -266,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("parts")).unwrap();
         std::fs::write(folder.path().join("parts/a"), "1").unwrap();
-        let source = Source::open(folder.path(), "Dockerfile", None).unwrap();
+        let source = Source::open(folder.path(), "Dockerfile", Wanted::default()).unwrap();
         let rule = crate::profile::workspace::SyncRule {
             from: ".".to_owned(),
             to: "/app".to_owned(),

@@ -334,6 +334,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::reload::source::Wanted;
 
     struct Tried {
         folder: tempfile::TempDir,
@@ -349,7 +350,7 @@ mod tests {
                 write(folder.path(), path);
             }
             let source = Arc::new(Mutex::new(
-                Source::open(folder.path(), "Dockerfile", None).unwrap(),
+                Source::open(folder.path(), "Dockerfile", Wanted::default()).unwrap(),
             ));
             let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();
             Self {
@@ -429,7 +430,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a.py");
         let source = Arc::new(Mutex::new(
-            Source::open(folder.path(), "Dockerfile", None).unwrap(),
+            Source::open(folder.path(), "Dockerfile", Wanted::default()).unwrap(),
         ));
         write(folder.path(), "b/c/new.py");
         let (watch, receiver) = Watch::open(&[Arc::clone(&source)], &[]).unwrap();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::apply::{Applied, apply};
 use super::batch::Batch;
-use super::decide::{Decision, Way, decide};
+use super::decide::{Decision, Verdict, Way, decide};
 use super::images::{Delivered, Images};
 use super::ledger::{Ledger, Stages, millis};
 use super::link::{LinkError, blocking};
@@ -122,8 +122,30 @@ impl Worker<'_> {
         }
     }
 
+    /// Leaves out of a change what the image that runs has as it is. Syncing compares by itself.
+    async fn news(&self, mut work: Work) -> Work {
+        if work.least.is_some() || self.origin.is_held() {
+            return work;
+        }
+        let decision = decide(&self.origin.service.recipe, work.paths.iter().map(String::as_str));
+        let by_image = |verdict: &Verdict| verdict.way > Some(Way::Sync);
+        let mut verdicts = decision.verdicts;
+        verdicts.retain(|(_, verdict)| by_image(verdict));
+        if verdicts.is_empty() {
+            return work;
+        }
+        let paths = verdicts.into_iter().map(|(path, _)| path).collect();
+        let same = self.images.has(paths, self.clock + work.begun).await;
+        work.paths.retain(|path| !same.contains(path));
+        if self.explain {
+            self.explain_same(&same);
+        }
+        work
+    }
+
     async fn reload(&self, work: Work) -> Outcome {
         let decided = Instant::now();
+        let work = self.news(work).await;
         let decision = decide(&self.origin.service.recipe, work.paths.iter().map(String::as_str));
         if self.explain {
             self.explain(&decision, work.least);
@@ -221,6 +243,8 @@ impl Worker<'_> {
                 return Outcome::Ended(Ended::Failed);
             }
         };
+        // Also where a replica has just been brought in step with them: the image has not.
+        self.images.note(&paths);
         if lack.is_empty() {
             return Outcome::Ended(Ended::Nothing);
         }
@@ -246,66 +270,16 @@ impl Worker<'_> {
         )
         .await;
         self.giving().clear();
-        self.images.note(&paths);
         // What not every replica has taken goes to all of them again, even if it is changed back.
         let noted = match &applied {
-            Applied::Served(_) | Applied::Nobody => self.origin.gave(&lack),
+            Applied::Served(_, unlike) => self.origin.gave(&lack, unlike),
+            Applied::Nobody => self.origin.gave(&lack, &BTreeSet::new()),
             _ => self.origin.doubt(&lack),
         };
         if let Err(error) = noted {
             self.reporter.warn(error.to_string(), error.hint());
         }
         self.told(applied, work, lack.len(), *stages)
-    }
-
-    /// Tells what a sync came to, and what follows from it.
-    fn told(&self, applied: Applied, work: Work, files: usize, stages: Stages) -> Outcome {
-        match applied {
-            Applied::Served(replicas) => {
-                self.served(&work, Way::Sync, files, replicas, stages);
-                Outcome::Ended(Ended::Served)
-            }
-            Applied::Nobody | Applied::Lost => {
-                let message = "no replica is connected: each gets the change when it is";
-                self.reporter.emit(Event::Reload(self.event(
-                    ReloadPhase::Lost,
-                    &work,
-                    Way::Sync,
-                    message.to_owned(),
-                )));
-                Outcome::Ended(Ended::Nothing)
-            }
-            Applied::Superseded => Outcome::Again(work),
-            Applied::Refused(error) => {
-                let message = format!("can't be synced: {error}; an image is made instead");
-                let mut event = self.event(ReloadPhase::Explained, &work, Way::Sync, message);
-                event.details.extend(error.hint());
-                self.reporter.emit(Event::Reload(event));
-                Outcome::Ended(Ended::NotThisWay(Way::Sync))
-            }
-            Applied::NotServed(pod, error) => {
-                let mut event = self.event(
-                    ReloadPhase::Failed,
-                    &work,
-                    Way::Sync,
-                    format!("not served by {pod}: {error}"),
-                );
-                let others = self.replicas.all().len().saturating_sub(1);
-                if others > 0 {
-                    event
-                        .details
-                        .push(format!("{others} more replicas go on with the version before"));
-                }
-                self.reporter.emit(Event::Reload(event));
-                Outcome::Ended(Ended::Failed)
-            }
-            // It was there a moment ago: its next event is on its way, or has come.
-            Applied::Source(_) if self.newer.load(Ordering::SeqCst) => Outcome::Again(work),
-            Applied::Source(error) => {
-                self.failed(&work, Way::Sync, &error);
-                Outcome::Ended(Ended::Failed)
-            }
-        }
     }
 
     /// Everything that the rules copy, for builds on this machine: what it made is only known by looking.

@@ -22,6 +22,7 @@ mod platform;
 mod policy;
 mod recovery;
 mod reload;
+mod reload_truth;
 mod reload_ways;
 
 #[cfg(feature = "slow")]

@@ -1,0 +1,136 @@
+//! What a build's context holds, path by path: so that what lies between an image and the source has names. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::supply::docker::hex;
+
+/// How a folder's print begins.
+const FOLDER: &str = "folder ";
+
+/// Everything that a build could see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listing {
+    /// By path below the context: mode and content in one word.
+    paths: BTreeMap<String, String>,
+}
+
+impl Listing {
+    /// Notes what is at a path.
+    pub(super) fn add(&mut self, path: String, print: String) {
+        self.paths.insert(path, print);
+    }
+
+    /// One digest of all of it.
+    pub fn digest(&self) -> String {
+        let mut hash = ListingDigest::default();
+        for (path, print) in &self.paths {
+            hash.add(path, print);
+        }
+        hash.end()
+    }
+
+    /// What is at a path; `None` where nothing is.
+    pub fn print(&self, path: &str) -> Option<&str> {
+        self.paths.get(path).map(String::as_str)
+    }
+
+    /// Paths that are not the same in both. A folder that came or went is its files, and what is empty makes no image
+    /// another one.
+    pub fn differing(&self, other: &Self) -> BTreeSet<String> {
+        let of = |one: &Self, two: &Self| -> BTreeSet<String> {
+            let differs = |(path, print): &(&String, &String)| match two.paths.get(*path) {
+                Some(there) => there != *print,
+                None => !print.starts_with(FOLDER),
+            };
+            let paths = one.paths.iter().filter(differs);
+            paths.map(|(path, _)| path.clone()).collect()
+        };
+        let mut all = of(self, other);
+        all.extend(of(other, self));
+        all
+    }
+
+    /// Takes over what `other` has at these paths.
+    pub fn take(&mut self, other: &Self, paths: &BTreeSet<String>) {
+        for path in paths {
+            match other.paths.get(path) {
+                Some(print) => drop(self.paths.insert(path.clone(), print.clone())),
+                None => drop(self.paths.remove(path)),
+            }
+        }
+    }
+}
+
+/// The digest of a listing that is made path by path, in their order.
+#[derive(Debug, Default)]
+pub(super) struct ListingDigest(Sha256);
+
+impl ListingDigest {
+    pub fn add(&mut self, path: &str, print: &str) {
+        for text in [path, print] {
+            // With its length: no two listings give the same bytes.
+            self.0.update((text.len() as u64).to_le_bytes());
+            self.0.update(text);
+        }
+    }
+
+    pub fn end(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+/// A regular file.
+pub(super) fn file(mode: u32, sha256: &str) -> String {
+    format!("file {mode:o} {sha256}")
+}
+
+/// A symbolic link.
+pub(super) fn link(target: &str) -> String {
+    format!("link {target}")
+}
+
+/// A folder.
+pub(super) fn folder(mode: u32) -> String {
+    format!("{FOLDER}{mode:o}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(all: &[(&str, String)]) -> Listing {
+        let mut listing = Listing::default();
+        for (path, print) in all {
+            listing.add((*path).to_owned(), print.clone());
+        }
+        listing
+    }
+
+    #[test]
+    fn what_differs_has_a_name() {
+        let before = listing(&[
+            ("a", file(0o644, "1")),
+            ("b", file(0o644, "1")),
+            ("c", link("b")),
+            ("old", folder(0o755)),
+            ("kept", folder(0o755)),
+        ]);
+        let mut now = listing(&[
+            ("a", file(0o755, "1")),
+            ("b", file(0o644, "1")),
+            ("d", link("b")),
+            ("new", folder(0o755)),
+            ("kept", folder(0o700)),
+        ]);
+        let names = ["a", "c", "d", "kept"].map(str::to_owned).into();
+        assert_eq!(before.differing(&now), names);
+        assert_eq!(now.differing(&before), names);
+        assert_ne!(before.digest(), now.digest());
+        now.take(&before, &["c".to_owned(), "d".to_owned()].into());
+        assert_eq!(before.differing(&now), ["a", "kept"].map(str::to_owned).into());
+    }
+}
