@@ -15,7 +15,7 @@ mod size;
 pub mod stack;
 pub mod workspace;
 
-pub use capacity::{Capacity, TooSmall};
+pub use capacity::{Capacity, TooSmall, available};
 pub use load::{Loaded, Sources, component_names, load_all, problem_in, read_workspace};
 pub use misplaced::{contradictions, unknown_keys};
 pub use profile::Profile;

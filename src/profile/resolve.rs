@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, available};
 use super::choose::{Choice, choose};
 use super::order::by_dependency;
 use super::profile::{Override, Profile};
@@ -34,7 +34,7 @@ pub fn resolve(
             ..selection.clone()
         };
         let whole = resolve_alone(catalog, profile, workspace, &all, host)?;
-        if host.is_none_or(|host| Capacity::of(&whole, host, false).fits()) {
+        if available(selection, host).is_none_or(|most| Capacity::of(&whole, most, false).fits()) {
             stack.take_sizes(&whole);
         }
     }
