@@ -9,7 +9,7 @@ use super::choose::{Choice, choose};
 use super::order::by_dependency;
 use super::profile::{Override, Profile};
 use super::scale::Scale;
-use super::selection::{ResolveError, Selection, parse_set};
+use super::selection::{ResolveError, Selection, check_replicas, parse_set};
 use super::stack::{LeftOut, Namespaces, SizedInfrastructure, SizedService, Stack};
 use super::workspace::Workspace;
 use crate::catalog::service::Amount;
@@ -123,6 +123,7 @@ fn overrides(
     }
     for text in &selection.set {
         let (name, change) = parse_set(text)?;
+        check_replicas(catalog, &name, change.replicas)?;
         add(&name, &change)?;
     }
     Ok(merged)
