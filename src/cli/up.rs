@@ -214,7 +214,7 @@ impl Up {
         shape.remember(state)
     }
 
-    /// The ports are fixed when the cluster is made; before that, and before a stopped one takes them again, whoever holds one
+    /// What the machine must have for a cluster that is to be made, and its ports. They are fixed when it is made; before that, and before a stopped one takes them again, whoever holds one
     /// is named. What was remembered of a cluster that is to be made binds nobody.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
         let state = &platform.options.state;
@@ -226,6 +226,7 @@ impl Up {
         };
         let there = platform.state().await?;
         if matches!(there, ClusterState::Missing | ClusterState::Broken(_)) {
+            engine::ready(platform).await?;
             engine::free_ports(platform, ClusterPorts::Free).await?;
             shape.brings(platform.stack(), None);
             return shape.remember(state);
@@ -243,11 +244,7 @@ impl Up {
 }
 
 /// Refuses what this machine cannot hold, or what the selection's bounds do not allow, before anything is started.
-pub fn check_capacity(
-    context: &Context,
-    platform: &Platform,
-    selection: &Selection,
-) -> Result<(), Failure> {
+pub fn check_capacity(context: &Context, platform: &Platform, selection: &Selection) -> Result<(), Failure> {
     let host = context.machine();
     let own = platform.options.place.existing().is_none();
     let Some(most) = available(selection, host).filter(|_| own) else {

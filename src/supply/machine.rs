@@ -49,8 +49,12 @@ pub async fn of_engine(docker: &Docker) -> Option<Amount> {
 /// a virtual machine as Docker Desktop's) and answers. Only then is it asked, since on Linux an engine at the usual socket
 /// tells the same, and takes a tenth of a second for it.
 pub fn size() -> Option<Amount> {
-    let elsewhere = docker::endpoint().is_ok_and(|endpoint| may_be_elsewhere(&endpoint.host));
-    elsewhere.then(ask_engine).flatten().or_else(of_host)
+    is_elsewhere().then(ask_engine).flatten().or_else(of_host)
+}
+
+/// Whether the engine may be on another machine, or in a virtual one, so that nothing of this host says how it is there.
+pub fn is_elsewhere() -> bool {
+    docker::endpoint().is_ok_and(|endpoint| may_be_elsewhere(&endpoint.host))
 }
 
 fn may_be_elsewhere(host: &str) -> bool {
@@ -83,7 +87,10 @@ mod tests {
     fn only_an_engine_that_may_be_elsewhere_is_asked() {
         assert!(may_be_elsewhere("tcp://10.0.0.1:2375"));
         assert!(may_be_elsewhere("unix:///home/me/.docker/desktop/docker.sock"));
-        assert_eq!(may_be_elsewhere(docker::DEFAULT_SOCKET), !cfg!(target_os = "linux"));
+        assert_eq!(
+            may_be_elsewhere(docker::DEFAULT_SOCKET),
+            !cfg!(target_os = "linux")
+        );
     }
 
     #[test]

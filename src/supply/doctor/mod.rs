@@ -1,6 +1,7 @@
 //! Looking the machine over before anything is started. All checks run side by side and take well under two seconds; what needs
 //! an answer from outside has a deadline of its own.
 
+mod beforehand;
 mod cache;
 mod docker;
 mod files;
@@ -13,6 +14,7 @@ mod programs;
 mod report;
 mod table;
 
+pub use beforehand::{beforehand, judged, kubernetes};
 pub use docker::publishers;
 pub use files::{default_kubeconfig, stale as lock_is_stale};
 pub use fix::{Fix, fix};
