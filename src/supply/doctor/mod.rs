@@ -55,11 +55,12 @@ pub async fn run(options: &Options) -> Report {
             Err(_) => Vec::new(),
         }
     };
-    let (docker, reached, tools, compose) = tokio::join!(
+    let (docker, reached, tools, compose, brought) = tokio::join!(
         docker::facts(&options.state),
         network::probe(),
         tools,
-        programs::compose()
+        programs::compose(),
+        programs::brought()
     );
     let mut checks = docker.checks(&options.cluster);
     checks.push(host::cgroups(
@@ -85,6 +86,7 @@ pub async fn run(options: &Options) -> Report {
     );
     checks.push(files::kubeconfig(&options.kubeconfig));
     checks.extend(network::checks(&reached));
+    checks.extend(brought);
     checks.extend(programs::checks(&tools, network::packages_needed(&reached)));
     checks.push(compose);
     Report::new(checks, begun.elapsed().as_secs_f64())
