@@ -237,8 +237,13 @@ pub struct TooSmall {
 impl Diagnose for TooSmall {
     fn hint(&self) -> Option<String> {
         Some(match &self.nearest {
-            Some(nearest) => format!("take the largest profile that fits: vadev up -p {nearest}, with the same flags"),
-            None => "start fewer services: vadev up SERVICE…, or allow more where --cpus or --memory bounds it".to_owned(),
+            Some(nearest) => {
+                format!("take the largest profile that fits: vadev up -p {nearest}, with the same flags")
+            }
+            None => {
+                "start fewer services: vadev up SERVICE…, or allow more where --cpus or --memory bounds it"
+                    .to_owned()
+            }
         })
     }
     fn family(&self) -> Family {

@@ -27,13 +27,29 @@ fn bounds_of_the_command_line_are_kept_to() {
 #[test]
 fn the_nearest_profile_is_one_that_the_bounds_and_the_selection_allow() {
     let place = Place::new();
-    let smaller = ["up", "-p", "prod", "--dry-run", "--cpus", "2", "--memory", "6Gi"];
+    let smaller = ["up", "-p", "prod", "--dry-run", "--cpus", "2", "--memory", "4Gi"];
     let text = stderr(&place.run(&smaller));
-    assert!(text.contains("largest profile that fits: vadev up -p minimal"), "{text}");
+    assert!(
+        text.contains("largest profile that fits: vadev up -p minimal"),
+        "{text}"
+    );
     // `minimal` would fit, and has no such service.
-    let selected = ["up", "voice-engine", "-p", "prod", "--dry-run", "--cpus", "0.1", "--memory", "64Mi"];
+    let selected = [
+        "up",
+        "voice-engine",
+        "-p",
+        "prod",
+        "--dry-run",
+        "--cpus",
+        "0.1",
+        "--memory",
+        "64Mi",
+    ];
     let text = stderr(&place.run(&selected));
-    assert!(text.contains("does not fit") && !text.contains("largest profile"), "{text}");
+    assert!(
+        text.contains("does not fit") && !text.contains("largest profile"),
+        "{text}"
+    );
 }
 
 /// An engine that knows its version and its size, and nothing else.
