@@ -320,9 +320,9 @@ mod tests {
         let told = problems("infrastructure:\n  postgres: { replicas: 3 }\n  minio: { replicas: 2 }\n")
             .expect_err("wrong");
         for part in [
-            "vadev.yaml:5:26",
+            "vadev.yaml:5:25",
             "3 replicas of `postgres`",
-            "vadev.yaml:6:23",
+            "vadev.yaml:6:22",
             "it runs once",
         ] {
             assert!(told.contains(part), "{part}: {told}");
