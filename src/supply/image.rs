@@ -17,7 +17,7 @@ pub enum ImageSource {
     /// What is there, else a registry if one answers, else the bundle if one is given, else packages.
     #[default]
     Auto,
-    /// Official images from container registries only.
+    /// Official images from container registries, and tools from their projects' releases, only.
     Registry,
     /// The bundle file only.
     Bundle,
