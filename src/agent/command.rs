@@ -27,7 +27,7 @@ vadev-agent runs inside containers that vadev makes.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The command line made no sense.
-    #[error("{0}\n\n{USAGE}")]
+    #[error("{0} (vadev-agent --help shows how it is called)")]
     Usage(String),
     /// The stand-in service could not run.
     #[error(transparent)]

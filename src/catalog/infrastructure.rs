@@ -164,6 +164,10 @@ pub struct Workload {
     /// Production replicas.
     #[serde(default = "one")]
     pub replicas: u32,
+    /// Whether several replicas are one system together. Without it they would be systems of their own with data of their own,
+    /// behind one Service, and more than one is refused.
+    #[serde(default)]
+    pub replicable: bool,
     /// Production requests and limits of one replica.
     pub resources: Resources,
     /// The least it really starts and serves with, measured; a laptop profile never goes below.

@@ -42,6 +42,15 @@ impl Catalog {
     pub fn system(&self, name: &str) -> Option<&Infrastructure> {
         self.infrastructure.values().find(|system| system.is_called(name))
     }
+    /// The workload that more than one replica of `name` (a system, one of its aliases, a workload) would break.
+    pub fn unreplicable(&self, name: &str) -> Option<&Workload> {
+        let mut meant = self.infrastructure.values().flat_map(|system| {
+            let whole = system.is_called(name);
+            let workloads = system.workloads.iter();
+            workloads.filter(move |workload| whole || workload.name == name)
+        });
+        meant.find(|workload| !workload.replicable)
+    }
     /// The names that `stores` may hold: systems and their aliases.
     pub fn store_names(&self) -> Vec<&str> {
         self.infrastructure

@@ -244,6 +244,11 @@ fn check_figures<T>(
     problems
 }
 
+/// Why a system that runs once can't run several times.
+pub fn apart(name: &str, replicas: u32) -> String {
+    format!("{replicas} replicas of `{name}` would each have data of their own, behind one Service")
+}
+
 fn check_system(document: &Document<'_, Infrastructure>) -> Vec<Problem> {
     let system = &document.entry;
     let mut problems = Vec::new();
@@ -255,6 +260,11 @@ fn check_system(document: &Document<'_, Infrastructure>) -> Vec<Problem> {
             &workload.resources,
             &workload.floor,
         ));
+        if workload.replicas > 1 && !workload.replicable {
+            let path = [&base[..], &[Key("replicas")]].concat();
+            let help = "say `replicable: true` where its replicas are one system together".to_owned();
+            problems.push(document.problem(&path, apart(&workload.name, workload.replicas), Some(help)));
+        }
         for (variable, key) in &workload.secret_env {
             if !system.secrets.contains_key(key) {
                 let path = [&base[..], &[Key("secretEnv"), Key(variable)]].concat();

@@ -46,9 +46,16 @@ impl Run for Bundle {
             let step = context
                 .reporter()
                 .step("bundle", format!("Write {}", create.file.display()), None);
-            let entries = supply.create_bundle(&create.file, &names, &step).await?;
-            step.done(format!("{} artefacts", entries.len()));
-            Ok(entries)
+            match supply.create_bundle(&create.file, &names, &step).await {
+                Ok(entries) => {
+                    step.done(format!("{} artefacts", entries.len()));
+                    Ok(entries)
+                }
+                Err(error) => {
+                    step.failed(&error);
+                    Err(error.into())
+                }
+            }
         })?;
         let palette = context.stdout_palette();
         let table = |_| {

@@ -175,7 +175,7 @@ fn bring_up(context: &Context, verb: &Up) -> Result<(), Failure> {
         ..Wanted::default()
     };
     let platform = context.platform(&wanted)?;
-    up::check_capacity(context, &platform)?;
+    up::check_capacity(context, &platform, &wanted.selection)?;
     let state = context.loaded()?.state();
     let kept = Folder::of(&state).kept()?;
     let options = ComposeOptions {

@@ -8,9 +8,11 @@ use super::consent::{self, Answers};
 use super::globals::Globals;
 use super::workspace::Loaded;
 use super::{output, runtime};
+use crate::catalog::service::Amount;
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::Profile;
 use crate::report::{Palette, Progress, Reporter, Screen};
+use crate::supply::machine;
 
 /// One run of vadev. Everything in it is made when it is first asked for.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ struct Inner {
     answers: Answers,
     screen: Arc<OnceLock<Screen>>,
     loaded: OnceLock<Loaded>,
+    machine: OnceLock<Option<Amount>>,
 }
 
 impl Context {
@@ -34,6 +37,7 @@ impl Context {
             answers,
             screen: Arc::default(),
             loaded: OnceLock::new(),
+            machine: OnceLock::new(),
         }))
     }
 
@@ -46,6 +50,7 @@ impl Context {
             answers: self.0.answers,
             screen: Arc::clone(&self.0.screen),
             loaded: OnceLock::new(),
+            machine: self.0.machine.clone(),
         }))
     }
 
@@ -73,6 +78,11 @@ impl Context {
     /// The profile `name`, else the one of `-p`, of the workspace, or `dev`.
     pub fn profile(&self, name: Option<&str>) -> Result<&Profile, Failure> {
         self.loaded()?.profile(name.or(self.0.globals.profile.as_deref()))
+    }
+
+    /// CPU and memory of the machine that is to run a cluster of vadev's own, asked once.
+    pub fn machine(&self) -> Option<Amount> {
+        *self.0.machine.get_or_init(machine::size)
     }
 
     /// Colour on stdout.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::up::{Up, check_capacity};
+use super::up::Up;
 use super::{Context, timeout};
 use crate::engine::deliver::Delivery;
 use crate::engine::develop::{self, Develop};
@@ -170,7 +170,7 @@ struct Current {
 fn plan(context: &Context, up: &Up, named: &[String]) -> Result<Current, Failure> {
     let mut plan_files = times(context.loaded()?.files.iter().cloned());
     let platform = up.platform(context)?;
-    check_capacity(context, &platform)?;
+    up.check_capacity(context, &platform)?;
     let services = services(context, platform.stack(), named)?;
     // Dockerfiles that no source has, and so no watch of one.
     plan_files.extend(times(services.iter().flat_map(Service::outside)));

@@ -8,10 +8,6 @@ use super::{Context, Run};
 use crate::failure::{Failure, Family, Plain};
 use crate::supply::doctor::{self, Fix, Options, Report, State, default_kubeconfig};
 use crate::supply::engine::EngineOptions;
-use crate::supply::tools::Version;
-
-/// The recipe whose version is the Kubernetes release that runs.
-const NODE: &str = "node";
 
 /// Look this machine over before anything is started, and mend what can be mended
 #[derive(Debug, clap::Args)]
@@ -46,11 +42,10 @@ impl Run for Doctor {
         let loaded = context.loaded()?;
         let shape = self.ports.shape(None, &loaded.state())?;
         let supply = context.supply(&Sources::default())?;
-        let node = supply.book().recipe(NODE)?;
-        let kubernetes = Version::find(&node.version).ok_or_else(|| {
+        let kubernetes = doctor::kubernetes(supply.book()).ok_or_else(|| {
             Plain::new(
                 Family::Internal,
-                format!("the recipe {NODE} has no version but `{}`", node.version),
+                "the node image's recipe names no Kubernetes release",
             )
         })?;
         let options = Options {

@@ -23,7 +23,7 @@ pub struct Globals {
         value_name = "FILE"
     )]
     pub file: Option<PathBuf>,
-    /// Profile: minimal, dev, or one of your own
+    /// Profile: minimal, dev, demo, full, prod, or one of your own
     #[arg(
         short, long, global = true, env = "VADEV_PROFILE", hide_env = true, value_name = "PROFILE",
         add = ArgValueCompleter::new(complete::profiles)

@@ -4,6 +4,7 @@ use super::output::{Format, OutputArgs};
 use super::{Context, Run, complete};
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::hpa::{self, HpaSpec};
+use crate::profile::check_replicas;
 use crate::report::{Palette, Table};
 
 /// Look at autoscalers, and set one
@@ -63,6 +64,9 @@ impl Hpa {
 
 impl Run for Hpa {
     fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Verb::Set(set) = &self.verb {
+            check_replicas(&context.loaded()?.catalog, &set.named.service, set.max)?;
+        }
         let found = context.block_on(async {
             let site = match &self.verb {
                 Verb::Set(set) => {

@@ -46,7 +46,7 @@ use crate::supply::engine::runtime as runtime_wrapper;
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 internal, 2 usage, 3 environment, 4 supply, 5 cluster, 6 build, 7 timeout, \
                   8 refused, 9 unhealthy, 130 interrupted.\n\
-                  Every flag can be set in the environment as well, for instance VADEV_PROFILE=minimal."
+                  Global options can be set in the environment as well, for instance VADEV_PROFILE=minimal."
 )]
 struct Cli {
     #[command(flatten)]
@@ -221,6 +221,38 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_global_option_has_a_variable() {
+        let command = Cli::command();
+        let globals = command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set());
+        for argument in globals {
+            let long = argument
+                .get_long()
+                .expect("a name")
+                .to_uppercase()
+                .replace('-', "_");
+            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            assert_eq!(variable, Some(format!("VADEV_{long}")));
+        }
+    }
+
+    #[test]
+    fn no_option_stands_under_another_cluster_that_is_not_about_one() {
+        let mut command = Cli::command();
+        command.build();
+        let up = command.find_subcommand("up").expect("up");
+        let heading = |id: &str| {
+            let argument = up.get_arguments().find(|argument| argument.get_id() == id);
+            argument.and_then(clap::Arg::get_help_heading)
+        };
+        assert_eq!(heading("registry"), Some("Another cluster (--context)"));
+        for id in ["dry_run", "verify_only", "wait", "no_wait", "timeout", "output"] {
+            assert_eq!(heading(id), None, "{id}");
+        }
     }
 
     #[test]

@@ -8,16 +8,19 @@ use crate::engine::{Existing, Place};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Target;
 
+/// The heading of those flags. (`next_help_heading` would go on over the flags of the verb that has these.)
+const ANOTHER: &str = "Another cluster (--context)";
+
 /// Flags for a cluster that is not vadev's own, for verbs that bring something to it.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Another cluster (--context)")]
 pub struct Elsewhere {
     /// Where images go that no registry has, for instance registry.example.com/team; default: what the cluster announces
-    #[arg(long, value_name = "HOST/PATH", env = "VADEV_REGISTRY", hide_env = true)]
+    #[arg(long, value_name = "HOST/PATH", env = "VADEV_REGISTRY", hide_env = true,
+          help_heading = ANOTHER)]
     pub registry: Option<String>,
     /// Install Istio where the cluster has none
     #[arg(long, action = clap::ArgAction::SetTrue, env = "VADEV_INSTALL_ISTIO", hide_env = true,
-          value_parser = clap::builder::FalseyValueParser::new())]
+          value_parser = clap::builder::FalseyValueParser::new(), help_heading = ANOTHER)]
     pub install_istio: bool,
 }
 

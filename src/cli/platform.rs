@@ -11,7 +11,7 @@ use crate::cluster::user_kubeconfig;
 use crate::engine::{Place, Platform, PlatformOptions};
 use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Selection, Stack, resolve};
-use crate::supply::{ImageSource, Options, Supply, machine};
+use crate::supply::{ImageSource, Options, Supply};
 
 /// Where tools and images may come from.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -83,7 +83,8 @@ pub struct Wanted {
 }
 
 impl Context {
-    /// The platform of this workspace. Touches neither Docker nor a cluster, and writes nothing.
+    /// The platform of this workspace. Touches no cluster, and Docker only to ask how
+    /// large the machine of an engine elsewhere is; writes nothing.
     pub fn platform(&self, wanted: &Wanted) -> Result<Platform, Failure> {
         self.platform_of(self.loaded()?, wanted)
     }
@@ -102,7 +103,7 @@ impl Context {
         let profile = loaded.profile(last.filter(|_| asked.is_none()).or(asked))?;
         // Another cluster's size is asked of it where something is brought to it.
         let host = match place {
-            Place::Own => machine::of_host(),
+            Place::Own => self.machine(),
             Place::Existing(_) => None,
         };
         let mut stack = resolve(

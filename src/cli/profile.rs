@@ -6,9 +6,8 @@ use super::{Context, Run};
 use crate::catalog::service::{Amount, Resources};
 use crate::failure::Failure;
 use crate::profile::stack::{Figure, Stack};
-use crate::profile::{Capacity, Profile as Definition, resolve};
+use crate::profile::{Capacity, Profile as Definition, available, resolve};
 use crate::report::Table;
-use crate::supply::machine;
 
 /// Look at profiles: what they contain and how large they become on this machine
 #[derive(Debug, clap::Args)]
@@ -100,13 +99,12 @@ struct Row {
 
 fn sized(context: &Context, profile: &Definition, size: &Size) -> Result<Stack, Failure> {
     let loaded = context.loaded()?;
-    let host = machine::of_host();
     Ok(resolve(
         &loaded.catalog,
         profile,
         &loaded.workspace,
         &size.selection(),
-        host,
+        context.machine(),
     )?)
 }
 
@@ -114,7 +112,7 @@ fn list(context: &Context, format: Format) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for profile in context.loaded()?.profiles.values() {
         let stack = sized(context, profile, &Size::default())?;
-        let capacity = machine::of_host().map(|host| Capacity::of(&stack, host, false));
+        let capacity = context.machine().map(|host| Capacity::of(&stack, host, false));
         rows.push(Row {
             name: profile.name.clone(),
             summary: profile.summary.clone(),
@@ -188,8 +186,8 @@ fn show(context: &Context, named: &Named) -> Result<(), Failure> {
             ]);
         }
         let mut text = table.render(palette);
-        if let Some(host) = machine::of_host() {
-            let capacity = Capacity::of(&stack, host, false);
+        if let Some(most) = available(&named.size.selection(), context.machine()) {
+            let capacity = Capacity::of(&stack, most, false);
             let rows = capacity.table();
             let shown = if wide {
                 &rows[..]

@@ -9,7 +9,7 @@ use crate::engine::promote as engine;
 use crate::engine::promote::{Applied, ApplyTo, Digests, Written};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Cluster;
-use crate::profile::{Stack, component_names};
+use crate::profile::Stack;
 use crate::promote::check::{Finding, Severity, check};
 use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
@@ -188,7 +188,7 @@ impl Job {
         let loaded = context.loaded()?;
         let profile = context.profile(None)?;
         let environment = match &args.env {
-            Some(file) => Environment::read(&workspace::text_of(file)?, &component_names(&loaded.catalog))?,
+            Some(file) => Environment::read(&workspace::text_of(file)?, &loaded.catalog)?,
             None => Environment::unnamed(),
         };
         let target = Target::new(args.kube_version, args.istio_version)?;

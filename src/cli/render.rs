@@ -9,7 +9,6 @@ use crate::failure::{Failure, Family, Plain};
 use crate::profile::resolve;
 use crate::render::mesh::IstioApi;
 use crate::render::{Object, Origin, Setting, objects, official, yaml};
-use crate::supply::machine;
 
 /// Print the Kubernetes and Istio objects of a profile, without a cluster
 ///
@@ -58,7 +57,7 @@ impl Run for Render {
             profile,
             &loaded.workspace,
             &selection,
-            machine::of_host(),
+            context.machine(),
         )?;
         let setting = Setting {
             images: official(&stack),

@@ -9,6 +9,7 @@ use crate::engine::{ComponentOptions, apply_component};
 use crate::failure::Failure;
 use crate::operate::{hpa, rollout};
 use crate::plan::MESH;
+use crate::profile::check_replicas;
 
 /// Run another number of replicas of a service
 ///
@@ -36,6 +37,7 @@ pub struct Scale {
 impl Run for Scale {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let name = &self.service;
+        check_replicas(&context.loaded()?.catalog, name, Some(self.replicas))?;
         let edited = if self.no_save {
             None
         } else {

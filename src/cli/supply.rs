@@ -129,7 +129,14 @@ fn make(context: &Context, supply: &Room, build: &Build) -> Result<(), Failure> 
         let step = context.reporter().step("supply", "Make tools and images", None);
         let consent = |question: &str| context.agrees(question);
         engine::ensure(&EngineOptions::new(&consent), &step).await?;
-        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        // A tool may be downloaded: what compiling it takes is asked for only then.
+        let images = |name: &&str| {
+            supply
+                .book()
+                .recipe(name)
+                .is_ok_and(|recipe| recipe.kind == Kind::Image)
+        };
+        let wanted: Vec<&str> = names.iter().map(String::as_str).filter(images).collect();
         supply.preflight(&wanted, &step).await?;
         let each = names.iter().map(|name| one(supply, name, &step));
         futures::future::try_join_all(each).await?;

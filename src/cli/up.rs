@@ -13,10 +13,9 @@ use crate::engine::develop::Develop;
 use crate::engine::{self, ClusterPorts, Existing, Goal, Platform, UpOptions, UpReport};
 use crate::failure::Failure;
 use crate::plan::ClusterState;
-use crate::profile::{Capacity, Selection, resolve};
+use crate::profile::{Capacity, Selection, available, resolve};
 use crate::report::{Palette, text};
 use crate::supply::engine::{EngineOptions, ensure};
-use crate::supply::machine;
 
 /// Bring the platform up: container engine, tools, images, cluster, Istio, infrastructure, services; and verify it
 ///
@@ -74,7 +73,7 @@ pub struct Up {
 impl Run for Up {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = self.platform(context)?;
-        check_capacity(context, &platform)?;
+        self.check_capacity(context, &platform)?;
         let report = context.block_on(self.carry_out(context, &platform, Develop::new()))?;
         let palette = context.stdout_palette();
         context.print(
@@ -134,6 +133,11 @@ impl Up {
         })
     }
 
+    /// Refuses a platform that is larger than there is room for.
+    pub(super) fn check_capacity(&self, context: &Context, platform: &Platform) -> Result<(), Failure> {
+        check_capacity(context, platform, &self.selecting.selection())
+    }
+
     /// The flags exclude each other, but for `--dry-run --no-wait`, where planning comes first.
     fn goal(&self) -> Goal {
         match (self.dry_run, self.verify_only, self.no_wait) {
@@ -190,8 +194,9 @@ impl Up {
         let cluster = platform.connect(self.timeout).await?;
         let there = engine::status(platform, &cluster).await?;
         if there.components.is_empty() {
-            let capacity = Capacity::of(platform.stack(), engine::free(&cluster).await?, true);
-            capacity.check(&platform.stack().profile, &[])?;
+            let free = engine::free(&cluster).await?;
+            let most = available(&self.selecting.selection(), Some(free)).unwrap_or(free);
+            Capacity::of(platform.stack(), most, true).check(&platform.stack().profile, &[])?;
         }
         let namespaces = &platform.stack().namespaces;
         context.insist(&format!(
@@ -209,7 +214,7 @@ impl Up {
         shape.remember(state)
     }
 
-    /// The ports are fixed when the cluster is made; before that, and before a stopped one takes them again, whoever holds one
+    /// What the machine must have for a cluster that is to be made, and its ports. They are fixed when it is made; before that, and before a stopped one takes them again, whoever holds one
     /// is named. What was remembered of a cluster that is to be made binds nobody.
     async fn check_ports(&self, platform: &Platform) -> Result<(), Failure> {
         let state = &platform.options.state;
@@ -221,6 +226,7 @@ impl Up {
         };
         let there = platform.state().await?;
         if matches!(there, ClusterState::Missing | ClusterState::Broken(_)) {
+            engine::ready(platform).await?;
             engine::free_ports(platform, ClusterPorts::Free).await?;
             shape.brings(platform.stack(), None);
             return shape.remember(state);
@@ -237,13 +243,15 @@ impl Up {
     }
 }
 
-/// Refuses what this machine cannot hold, before anything is started.
-pub fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Failure> {
-    let Some(host) = machine::of_host().filter(|_| platform.options.place.existing().is_none()) else {
+/// Refuses what this machine cannot hold, or what the selection's bounds do not allow, before anything is started.
+pub fn check_capacity(context: &Context, platform: &Platform, selection: &Selection) -> Result<(), Failure> {
+    let host = context.machine();
+    let own = platform.options.place.existing().is_none();
+    let Some(most) = available(selection, host).filter(|_| own) else {
         return Ok(());
     };
     let loaded = context.loaded()?;
-    let capacity = Capacity::of(platform.stack(), host, false);
+    let capacity = Capacity::of(platform.stack(), most, false);
     if capacity.fits() {
         return Ok(());
     }
@@ -253,14 +261,10 @@ pub fn check_capacity(context: &Context, platform: &Platform) -> Result<(), Fail
         .values()
         .filter(|profile| profile.name != platform.stack().profile)
     {
-        let stack = resolve(
-            &loaded.catalog,
-            profile,
-            &loaded.workspace,
-            &Selection::default(),
-            Some(host),
-        )?;
-        others.push((profile.name.clone(), Capacity::of(&stack, host, false)));
+        // A profile without what is asked for is none to take instead.
+        if let Ok(stack) = resolve(&loaded.catalog, profile, &loaded.workspace, selection, host) {
+            others.push((profile.name.clone(), Capacity::of(&stack, most, false)));
+        }
     }
     capacity.check(&platform.stack().profile, &others)?;
     Ok(())

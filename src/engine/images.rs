@@ -324,7 +324,7 @@ async fn must_have(platform: &Platform, wanted: &ImageRequest) -> Result<Resolve
 
 const fn origin(source: Source) -> Origin {
     match source {
-        Source::Registry => Origin::Registry,
+        Source::Registry | Source::Release => Origin::Registry,
         Source::Bundle => Origin::Bundle,
         Source::Packages => Origin::Packages,
     }

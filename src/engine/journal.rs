@@ -2,7 +2,7 @@
 //! what was under way, and lets the next run tell the user.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -55,14 +55,14 @@ impl Journal {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn interrupted(folder: &Path) -> io::Result<Vec<String>> {
-        let file = match File::open(folder.join(NAME)) {
+        let text = match fs::read(folder.join(NAME)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
         let mut open = Vec::new();
-        for line in BufReader::new(file).lines() {
-            // A line that was half written when the process died is the last one, and says nothing.
-            match serde_json::from_str(&line?) {
+        for line in text.split(|byte| *byte == b'\n') {
+            // A line that was half written when the process or the machine died says nothing, whatever bytes are in it.
+            match serde_json::from_slice(line) {
                 Ok(Entry::Begun { step, .. }) => open.push(step),
                 Ok(Entry::Ended { step, .. }) => open.retain(|other| *other != step),
                 Ok(Entry::Closed { .. }) => open.clear(),
@@ -119,6 +119,15 @@ const NAME: &str = "journal.jsonl";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_cannot_be_read_are_passed_over() {
+        let folder = tempfile::tempdir().expect("folder");
+        let begun = r#"{"entry":"begun","step":"cluster","cause":"missing"}"#;
+        let broken = [b"\xff\xfe\0\n", begun.as_bytes(), b"\n\0\0\0\xc3\n[1]"].concat();
+        fs::write(folder.path().join(NAME), broken).expect("write");
+        assert_eq!(Journal::interrupted(folder.path()).expect("read"), ["cluster"]);
+    }
 
     #[test]
     fn what_was_under_way_is_known_after_a_kill() {

@@ -185,7 +185,6 @@ fn explain(cause: Cause, message: &str) -> String {
 
 fn next(cause: Cause, service: &str, target: &ObjectRef, suspicion: &Suspicion) -> String {
     let namespace = target.namespace.as_deref().unwrap_or("default");
-    let pod = suspicion.pod.as_deref().unwrap_or_default();
     match cause {
         Cause::ImageMissing => {
             "vadev up brings missing images to the nodes; vadev supply list shows which there are".to_owned()
@@ -210,8 +209,17 @@ fn next(cause: Cause, service: &str, target: &ObjectRef, suspicion: &Suspicion) 
         }
         Cause::Evicted => "vadev doctor checks disk and memory".to_owned(),
         _ if is_described(target) => format!("vadev describe {service}"),
-        _ if pod.is_empty() => format!("kubectl describe {}", target.kubectl()),
-        _ => format!("kubectl describe pod -n {namespace} {pod}"),
+        _ => elsewhere(target),
+    }
+}
+
+/// The next command for what no verb describes. In the cluster's own namespace it is mostly the machine that is at fault.
+pub fn elsewhere(target: &ObjectRef) -> String {
+    match target.namespace.as_deref() {
+        None | Some("kube-system") => {
+            "vadev doctor looks the machine over; vadev top nodes shows what is used".to_owned()
+        }
+        Some(_) => "vadev events --warnings".to_owned(),
     }
 }
 

@@ -165,7 +165,7 @@ pub async fn wait_for(
                 subject: subject.clone(),
                 explanation: state.to_owned(),
                 log: Vec::new(),
-                next: format!("kubectl describe {}", target.kubectl()),
+                next: super::diagnose::elsewhere(target),
             });
             return Err(K8sError::NotReady {
                 target: Box::new(target.clone()),

@@ -22,6 +22,23 @@ pub const ROLLING: u32 = 2;
 /// Host memory is counted in these steps, because a kernel update moves it by a little and sizes are not to follow.
 const MEMORY_STEP_MIB: u64 = 256;
 
+/// What the platform may take in all, Kubernetes included: what there is, and never more than `--cpus` and `--memory` allow.
+/// `None` where nobody knows what there is.
+pub fn available(selection: &Selection, there: Option<Amount>) -> Option<Amount> {
+    let there = there.or_else(|| {
+        Some(Amount {
+            cpu: selection.cpus?,
+            memory: selection.memory?,
+        })
+    })?;
+    Some(Amount {
+        cpu: selection.cpus.map_or(there.cpu, |most| most.min(there.cpu)),
+        memory: selection
+            .memory
+            .map_or(there.memory, |most| most.min(there.memory)),
+    })
+}
+
 /// What pods may request in all: the least of the profile's bounds, the command line's and the host's share, minus
 /// [`KUBERNETES`]. `host` is what the machine or the cluster has; without it only the stated bounds count.
 pub fn budget(profile: &Profile, selection: &Selection, host: Option<Amount>) -> Amount {
@@ -90,7 +107,7 @@ pub struct Capacity {
     pub rows: Vec<Row>,
     /// Sum of the rows.
     pub needed: Amount,
-    /// What the host or cluster has.
+    /// What it may take: what the host or cluster has, within the command line's bounds.
     pub available: Amount,
 }
 
@@ -206,7 +223,7 @@ fn mebibytes(memory: Bytes) -> String {
 
 /// The stack needs more than there is, even at its floors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the profile `{profile}` does not fit: it requests {} CPU and {} of memory, and there are {} and {}",
+#[error("the profile `{profile}` does not fit: it requests {} CPU and {} of memory, and may take {} and {}",
     capacity.needed.cpu, mebibytes(capacity.needed.memory), capacity.available.cpu, mebibytes(capacity.available.memory))]
 pub struct TooSmall {
     /// The profile.
@@ -220,8 +237,13 @@ pub struct TooSmall {
 impl Diagnose for TooSmall {
     fn hint(&self) -> Option<String> {
         Some(match &self.nearest {
-            Some(nearest) => format!("take the largest profile that fits: vadev up -p {nearest}"),
-            None => "start fewer services: vadev up SERVICE…".to_owned(),
+            Some(nearest) => {
+                format!("take the largest profile that fits: vadev up -p {nearest}, with the same flags")
+            }
+            None => {
+                "start fewer services: vadev up SERVICE…, or allow more where --cpus or --memory bounds it"
+                    .to_owned()
+            }
         })
     }
     fn family(&self) -> Family {
@@ -229,5 +251,65 @@ impl Diagnose for TooSmall {
     }
     fn details(&self) -> Vec<String> {
         self.capacity.table()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::profile::tests::{machine, stack};
+
+    fn bounded(cpu: u64, mib: u64) -> Selection {
+        Selection {
+            cpus: Some(MilliCpu(cpu)),
+            memory: Some(Bytes::mib(mib)),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn what_the_command_line_allows_bounds_what_there_is() {
+        let host = machine(4, 16);
+        let least = Amount {
+            cpu: MilliCpu(1000),
+            memory: Bytes::mib(16 * 1024),
+        };
+        assert_eq!(available(&bounded(1000, 99_999), Some(host)), Some(least));
+        assert_eq!(available(&Selection::default(), Some(host)), Some(host));
+        assert_eq!(available(&Selection::default(), None), None);
+        assert_eq!(available(&bounded(1000, 16 * 1024), None), Some(least));
+    }
+
+    #[test]
+    fn services_that_fit_where_the_whole_does_not_get_what_there_is() {
+        let host = machine(16, 64);
+        let mut selection = bounded(0, 0);
+        selection.services = vec!["model-adapter".to_owned()];
+        let floors = stack("full", &selection, host);
+        let needed = Capacity::of(&floors, host, false).needed;
+        (selection.cpus, selection.memory) = (Some(needed.cpu), Some(Bytes(needed.memory.0)));
+        let capacity = Capacity::of(&stack("full", &selection, host), needed, false);
+        assert!(capacity.fits(), "{}", capacity.table().join("\n"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// What is fitted to bounds is refused for them only where even the floors are above.
+        #[test]
+        fn fitting_to_bounds_keeps_to_them(cpu in 0u64..9_000, mib in 0u64..20_000, cores in 1u64..9, gib in 1u64..20) {
+            let (host, selection) = (machine(cores, gib), bounded(cpu, mib));
+            let most = available(&selection, Some(host)).expect("known");
+            let floors = stack("dev", &bounded(0, 0), host);
+            for of in [
+                |capacity: &Capacity| capacity.needed.cpu <= capacity.available.cpu,
+                |capacity: &Capacity| capacity.needed.memory <= capacity.available.memory,
+            ] {
+                let fitted = Capacity::of(&stack("dev", &selection, host), most, false);
+                prop_assert_eq!(of(&fitted), of(&Capacity::of(&floors, most, false)), "{}", fitted.table().join("\n"));
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::misplaced::{check_sync, contradictions, unknown_keys, unknown_services, unknown_systems};
+use super::misplaced::{apart, check_sync, contradictions, unknown_keys, unknown_services, unknown_systems};
 use super::profile::ServiceChoice;
 use super::workspace::LONGEST_NAME;
 use super::{Profile, Workspace};
@@ -185,6 +185,9 @@ fn check_profile(document: &Document<'_, Profile>, catalog: &Catalog) -> Vec<Pro
         profile.overrides.keys(),
         &known,
     ));
+    let replicas = profile.overrides.iter();
+    let replicas = replicas.map(|(name, change)| (name, change.replicas));
+    problems.extend(apart(document, "overrides", replicas, catalog));
     problems
 }
 
@@ -253,6 +256,9 @@ fn check_workspace(
     problems.extend(unknown_services(document, &services, &systems));
     problems.extend(unknown_systems(document, &services, &systems));
     problems.extend(check_sync(document));
+    let replicas = workspace.infrastructure.iter();
+    let replicas = replicas.map(|(name, change)| (name, change.replicas));
+    problems.extend(apart(document, "infrastructure", replicas, catalog));
     for (name, service) in &workspace.services {
         problems.extend(contradictions(
             document,
@@ -302,6 +308,60 @@ mod tests {
             ..Sources::default()
         };
         load_all(&sources, "unused")
+    }
+
+    #[test]
+    fn a_system_that_runs_once_has_one_replica() {
+        let problems = |rest: &str| {
+            load_workspace(rest)
+                .map(drop)
+                .map_err(|problems| problems.details().join("\n"))
+        };
+        let told = problems("infrastructure:\n  postgres: { replicas: 3 }\n  minio: { replicas: 2 }\n")
+            .expect_err("wrong");
+        for part in [
+            "vadev.yaml:5:25",
+            "3 replicas of `postgres`",
+            "vadev.yaml:6:22",
+            "it runs once",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!(
+            problems("infrastructure: { postgres: { replicas: 1 }, redis: { replicas: 0 } }\n"),
+            Ok(())
+        );
+        let profile = "apiVersion: vadev.dev/v1\nkind: Profile\nname: mine\nsummary: x\ngroups: [core-storage]\nservices: all\n\
+                       sizing: fitted\nbudget: {}\noverrides: { redis: { replicas: 2 } }\n";
+        let sources = Sources {
+            profiles: vec![("mine.yaml".to_owned(), profile.to_owned())],
+            ..Sources::default()
+        };
+        let told = load_all(&sources, "x").expect_err("wrong").details().join("\n");
+        assert!(told.contains("mine.yaml:9:"), "{told}");
+    }
+
+    #[test]
+    fn a_system_whose_entry_says_so_may_have_replicas() {
+        let (_, text) = embedded_files()
+            .into_iter()
+            .find(|(file, _)| file.ends_with("infrastructure/jaeger.yaml"))
+            .expect("built in");
+        let with = |more: &str| Sources {
+            catalog: vec![(
+                "infrastructure/jaeger.yaml".to_owned(),
+                text.replace(
+                    "    kind: Deployment\n",
+                    &format!("    kind: Deployment\n    replicas: 2\n{more}"),
+                ),
+            )],
+            ..Sources::default()
+        };
+        assert!(load_all(&with(""), "x").is_err());
+        let loaded = load_all(&with("    replicable: true\n"), "x").expect("says so");
+        assert!(loaded.catalog.unreplicable("jaeger").is_none());
+        assert!(loaded.catalog.unreplicable("minio").is_some());
+        assert!(loaded.catalog.unreplicable("agent-engine").is_none());
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::Workspace;
 use super::profile::ResourceOverride;
-use crate::catalog::Problem;
 use crate::catalog::load::Document;
 use crate::catalog::problem::nearest;
-use crate::catalog::semantic::help;
+use crate::catalog::semantic::{self, help};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
+use crate::catalog::{Catalog, Problem};
 
 /// A problem for each key of a field that `known` has not; `told` finds the words: what is wrong, and what would help.
 fn unknown<'k, T>(
@@ -104,6 +104,23 @@ pub fn contradictions<T>(
         low("memory", limit.to_string(), request.to_string());
     }
     problems
+}
+
+/// More replicas than one of a system that runs once.
+pub fn apart<'k, T>(
+    document: &Document<'_, T>,
+    field: &str,
+    replicas: impl Iterator<Item = (&'k String, Option<u32>)>,
+    catalog: &Catalog,
+) -> Vec<Problem> {
+    let problem = |(name, replicas): (&'k String, Option<u32>)| {
+        let replicas = replicas.filter(|count| *count > 1)?;
+        catalog.unreplicable(name)?;
+        let path = [Key(field), Key(name), Key("replicas")];
+        let help = "leave it out: it runs once".to_owned();
+        Some(document.problem(&path, semantic::apart(name, replicas), Some(help)))
+    };
+    replicas.filter_map(problem).collect()
 }
 
 /// Sync rules that lead out of the source, or to no place in the container.

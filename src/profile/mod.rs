@@ -15,12 +15,12 @@ mod size;
 pub mod stack;
 pub mod workspace;
 
-pub use capacity::{Capacity, TooSmall};
+pub use capacity::{Capacity, TooSmall, available};
 pub use load::{Loaded, Sources, component_names, load_all, problem_in, read_workspace};
-pub use misplaced::{contradictions, unknown_keys};
+pub use misplaced::{apart, contradictions, unknown_keys};
 pub use profile::Profile;
 pub use resolve::resolve;
-pub use selection::{ResolveError, Selection};
+pub use selection::{ResolveError, Selection, check_replicas};
 pub use stack::Stack;
 pub use workspace::Workspace;
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
-use super::capacity::Capacity;
+use super::capacity::{Capacity, available};
 use super::choose::{Choice, choose};
 use super::order::by_dependency;
 use super::profile::{Override, Profile};
 use super::scale::Scale;
-use super::selection::{ResolveError, Selection, parse_set};
+use super::selection::{ResolveError, Selection, check_replicas, parse_set};
 use super::stack::{LeftOut, Namespaces, SizedInfrastructure, SizedService, Stack};
 use super::workspace::Workspace;
 use crate::catalog::service::Amount;
@@ -34,7 +34,7 @@ pub fn resolve(
             ..selection.clone()
         };
         let whole = resolve_alone(catalog, profile, workspace, &all, host)?;
-        if host.is_none_or(|host| Capacity::of(&whole, host, false).fits()) {
+        if available(selection, host).is_none_or(|most| Capacity::of(&whole, most, false).fits()) {
             stack.take_sizes(&whole);
         }
     }
@@ -123,6 +123,7 @@ fn overrides(
     }
     for text in &selection.set {
         let (name, change) = parse_set(text)?;
+        check_replicas(catalog, &name, change.replicas)?;
         add(&name, &change)?;
     }
     Ok(merged)

@@ -252,6 +252,9 @@ impl<'a> Scale<'a> {
 /// The rule of a figure that is the catalog's own.
 const SAME: &str = "production's";
 
+/// The rule of a figure that somebody has stated, whatever it would be otherwise.
+const STATED: &str = "stated by an override";
+
 /// The reasons that depend on the budget.
 struct Rules {
     cpu: String,
@@ -266,7 +269,11 @@ struct Figures {
 
 impl Figures {
     fn note(&mut self, component: &str, field: &str, production: String, value: String, rule: &str) {
-        let rule = if production == value { SAME } else { rule };
+        let rule = if production == value && rule != STATED {
+            SAME
+        } else {
+            rule
+        };
         self.list.push(Figure {
             component: component.to_owned(),
             field: field.to_owned(),
@@ -281,7 +288,7 @@ impl Figures {
         let (cpu, memory) = (cpu.clone(), memory.clone());
         let stated = |stated: bool, rule: &str| {
             if stated {
-                "stated by an override".to_owned()
+                STATED.to_owned()
             } else {
                 rule.to_owned()
             }
@@ -326,7 +333,7 @@ impl Figures {
 
     fn replicas(&mut self, name: &str, production: u32, value: u32, change: &Override) {
         let rule = if change.replicas.is_some() {
-            "stated by an override"
+            STATED
         } else {
             "one replica in a fitted profile"
         };
@@ -364,5 +371,29 @@ impl Figures {
                 rule,
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::tests::{machine, stack};
+
+    #[test]
+    fn what_is_stated_is_called_so_even_where_it_is_productions() {
+        let figure = |set: &[&str]| {
+            let selection = Selection {
+                set: set.iter().map(ToString::to_string).collect(),
+                ..Selection::default()
+            };
+            let figures = stack("dev", &selection, machine(2, 8)).figures;
+            let mut of = figures.into_iter();
+            of.find(|figure| figure.component == "agent-engine" && figure.field == "replicas")
+                .expect("a figure")
+        };
+        let production = figure(&[]).production;
+        let stated = figure(&[&format!("agent-engine.replicas={production}")]);
+        assert_eq!((stated.value, stated.rule.as_str()), (production, STATED));
+        assert_eq!(figure(&[]).rule, "one replica in a fitted profile");
     }
 }

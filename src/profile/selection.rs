@@ -2,8 +2,9 @@
 
 use super::profile::{AmountOverride, Override};
 use crate::catalog::problem::nearest;
+use crate::catalog::semantic::apart;
 use crate::catalog::text::{CONFIG_KEY, IMAGE, is_config_key, is_image};
-use crate::catalog::{Bytes, MilliCpu};
+use crate::catalog::{Bytes, Catalog, MilliCpu};
 use crate::failure::{Diagnose, Family};
 
 /// The command line's wishes. `Default` is the whole profile.
@@ -65,6 +66,14 @@ pub enum ResolveError {
         /// The component.
         name: String,
     },
+    /// More than one replica of a system that runs once.
+    #[error("{}", apart(name, *replicas))]
+    RunsOnce {
+        /// The system or workload.
+        name: String,
+        /// As many were asked for.
+        replicas: u32,
+    },
     /// `--set` in a form that is not understood.
     #[error("`--set {text}`: {why}")]
     Set {
@@ -99,6 +108,7 @@ impl Diagnose for ResolveError {
             } => format!("did you mean `{nearest}`?"),
             Self::Unknown { known, .. } => format!("there are: {}", known.join(", ")),
             Self::NotInProfile { .. } => "take a profile that has it: vadev profile list".to_owned(),
+            Self::RunsOnce { .. } => "it runs once: one replica, or 0 to have none for a while".to_owned(),
             Self::Set { .. } => "for instance --set agent-engine.replicas=2, --set nacos.limits.memory=1Gi, \
                                  --set agent-engine.config.LOG_LEVEL=debug"
                 .to_owned(),
@@ -106,6 +116,19 @@ impl Diagnose for ResolveError {
     }
     fn family(&self) -> Family {
         Family::Usage
+    }
+}
+
+/// Refuses more than one replica of a system that runs once.
+pub fn check_replicas(catalog: &Catalog, name: &str, replicas: Option<u32>) -> Result<(), ResolveError> {
+    match replicas {
+        Some(replicas) if replicas > 1 && catalog.unreplicable(name).is_some() => {
+            Err(ResolveError::RunsOnce {
+                name: name.to_owned(),
+                replicas,
+            })
+        }
+        _ => Ok(()),
     }
 }
 

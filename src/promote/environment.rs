@@ -8,9 +8,9 @@ use crate::catalog::load::{Document, read_document};
 use crate::catalog::text::{IMAGE, is_image};
 use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
-use crate::catalog::{NamedText, Problem, Problems};
+use crate::catalog::{Catalog, NamedText, Problem, Problems};
 use crate::profile::profile::Override;
-use crate::profile::{contradictions, unknown_keys};
+use crate::profile::{apart, component_names, contradictions, unknown_keys};
 
 /// A production environment. Everything has a default but where tokens come from, which nobody can guess.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,13 +144,17 @@ impl Environment {
         }
     }
 
-    /// Reads a file; every problem with line and column. `known` are the names of the catalog's components.
-    pub fn read(file: &NamedText, known: &[String]) -> Result<Self, Problems> {
+    /// Reads a file; every problem with line and column. `catalog` has the components that it may name.
+    pub fn read(file: &NamedText, catalog: &Catalog) -> Result<Self, Problems> {
+        let known = &component_names(catalog);
         let document = read_document::<Self>(&file.0, &file.1).map_err(Problems::some)?;
         // Images and replacements of what is not there would change nothing.
         let mut problems = unknown_keys(&document, "images", document.entry.images.keys(), known);
         let replaced = document.entry.overrides.keys();
         problems.extend(unknown_keys(&document, "overrides", replaced, known));
+        let replicas = document.entry.overrides.iter();
+        let replicas = replicas.map(|(name, change)| (name, change.replicas));
+        problems.extend(apart(&document, "overrides", replicas, catalog));
         problems.extend(wrong_hosts(&document));
         problems.extend(wrong_texts(&document));
         for (name, change) in &document.entry.overrides {
@@ -334,16 +338,29 @@ mod tests {
     use super::*;
     use crate::failure::Diagnose;
 
+    fn catalog() -> Catalog {
+        let loaded = crate::profile::load_all(&crate::profile::Sources::default(), "x");
+        loaded.expect("what is built in").catalog
+    }
+
+    #[test]
+    fn a_system_that_runs_once_has_one_replica_in_production_too() {
+        let text =
+            format!("{START}overrides: {{ postgres: {{ replicas: 3 }}, agent-engine: {{ replicas: 3 }} }}\n");
+        let problems = Environment::read(&("prod.yaml".to_owned(), text), &catalog()).expect_err("wrong");
+        let told = problems.details().join("\n");
+        assert!(
+            problems.all().len() == 1 && told.contains("prod.yaml:4:36"),
+            "{told}"
+        );
+    }
+
     const START: &str = "apiVersion: vadev.dev/v1\nkind: Environment\nname: production\n";
 
     #[test]
     fn a_name_is_enough_and_an_unknown_field_is_told_with_its_place() {
-        let read = |more: &str| {
-            Environment::read(
-                &("prod.yaml".to_owned(), format!("{START}{more}")),
-                &["redis".to_owned()],
-            )
-        };
+        let read =
+            |more: &str| Environment::read(&("prod.yaml".to_owned(), format!("{START}{more}")), &catalog());
         assert_eq!(read("").expect("reads"), Environment::unnamed());
         let wrong = read("hots: [a]\n").expect_err("unknown").details().join("\n");
         assert!(
@@ -361,7 +378,7 @@ mod tests {
                     imagePullSecrets: [ok.name, 'Not ok']\nstorageClass: ''\noverrides: { reids: {} }\n\
                     mesh: { revision: 'not ok!', ingressServiceAccount: A B }\naccess: { operators: [''] }\n";
         let file = ("prod.yaml".to_owned(), format!("{START}{text}"));
-        let problems = Environment::read(&file, &["redis".to_owned()]).expect_err("wrong");
+        let problems = Environment::read(&file, &catalog()).expect_err("wrong");
         let told = problems.details().join("\n");
         for expected in [
             "prod.yaml:4:9",

@@ -56,6 +56,9 @@ impl Supply {
                 entries.extend(present);
             }
         }
+        if entries.is_empty() {
+            return Err(SupplyError::EmptyBundle);
+        }
         // Beside the target: the parts are as large as the bundle, and other file systems may be small.
         let folder = file
             .parent()

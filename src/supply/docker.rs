@@ -46,7 +46,13 @@ impl Diagnose for DockerError {
     }
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreachable { .. } => "vadev doctor --fix".to_owned(),
+            // Only that one is vadev's to install and start.
+            Self::Unreachable { host, .. } if host == DEFAULT_SOCKET && cfg!(target_os = "linux") => {
+                "vadev doctor --fix".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "start Docker, or choose another engine with `docker context use` or DOCKER_HOST".to_owned()
+            }
             Self::Context { .. } => "docker context use default, or set DOCKER_HOST".to_owned(),
         })
     }
@@ -177,6 +183,18 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_the_usual_engine_is_the_doctors_to_mend() {
+        let hint = |host: &str| {
+            let host = host.to_owned();
+            let reason = "refused".to_owned();
+            DockerError::Unreachable { host, reason }.hint().unwrap()
+        };
+        assert_eq!(hint(DEFAULT_SOCKET), "vadev doctor --fix");
+        assert!(hint("tcp://far:2375").contains("DOCKER_HOST"));
+    }
 
     #[test]
     fn the_current_context_is_followed() {

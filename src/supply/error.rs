@@ -84,6 +84,14 @@ pub enum SupplyError {
         /// The digest it has.
         found: String,
     },
+    /// A file could not be downloaded.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// Its address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// A program needed on this machine is missing and may not or cannot be installed by vadev.
     #[error("{reason}")]
     Host {
@@ -102,6 +110,9 @@ pub enum SupplyError {
         /// One line for each source that was tried: name and reason.
         tried: Vec<String>,
     },
+    /// A bundle of everything that is there, where nothing is.
+    #[error("there is nothing to write into a bundle: no tool and no image is here yet")]
+    EmptyBundle,
     /// A bundle file cannot be used.
     #[error("bundle {}: {reason}", path.display())]
     Bundle {
@@ -158,7 +169,9 @@ impl Diagnose for SupplyError {
             Self::NoCache(_) | Self::Host { .. } => Family::Environment,
             Self::Step { .. }
             | Self::Digest { .. }
+            | Self::Download { .. }
             | Self::NoSource { .. }
+            | Self::EmptyBundle
             | Self::Bundle { .. }
             | Self::Engine { .. } => Family::Supply,
             Self::Docker(error) => error.family(),
@@ -189,8 +202,12 @@ impl Diagnose for SupplyError {
             Self::Digest { .. } => {
                 Some("run the command again; if it stays, somebody changed the package".to_owned())
             }
+            Self::Download { .. } => Some("vadev doctor shows what this machine reaches".to_owned()),
             Self::Host { fix, .. } => Some(fix.clone()),
             Self::NoSource { .. } => Some("vadev doctor, or choose another --image-source".to_owned()),
+            Self::EmptyBundle => {
+                Some("vadev up brings what a profile needs; vadev supply build NAME makes one".to_owned())
+            }
             Self::Bundle { .. } => {
                 Some("vadev bundle create FILE on a machine that has the images".to_owned())
             }

@@ -17,7 +17,7 @@ pub enum ImageSource {
     /// What is there, else a registry if one answers, else the bundle if one is given, else packages.
     #[default]
     Auto,
-    /// Official images from container registries only.
+    /// Official images from container registries, and tools from their projects' releases, only.
     Registry,
     /// The bundle file only.
     Bundle,
@@ -184,6 +184,7 @@ impl Supply {
         if let Some(entry) = self.pulled(component, official).await? {
             return Ok(entry);
         }
+        let before = self.kit.cache.entry(component);
         let begun = std::time::Instant::now();
         registry::pull(docker, official, step).await?;
         let Some(mut entry) = self.pulled(component, official).await? else {
@@ -203,16 +204,60 @@ impl Supply {
                 found: entry.digest,
             });
         }
+        if let Some(word) = before.and_then(|before| moved(&before, &entry)) {
+            step.reporter().warn(
+                word,
+                Some(format!(
+                    "to stay with one, name it with its digest: {official}@{}",
+                    entry.digest
+                )),
+            );
+        }
         entry.seconds = begun.elapsed().as_secs_f64();
         self.kit.cache.record(&entry)?;
         Ok(entry)
     }
 }
 
+/// Says that a tag means another image than when it was pulled before. No refusal: tags of official images move with every
+/// security update, and where one must not, a digest says so.
+fn moved(before: &Entry, now: &Entry) -> Option<String> {
+    let comparable = before.source == Source::Registry && before.reference == now.reference;
+    (comparable && before.digest != now.digest).then(|| {
+        format!(
+            "{} is another image than before: {}, and was {}",
+            now.reference, now.digest, before.digest
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::supply::Options;
+
+    #[test]
+    fn a_tag_that_has_moved_is_told() {
+        let pulled = |reference: &str, digest: &str| {
+            let mut entry = Entry::new("redis", Kind::Image, reference, Source::Registry);
+            digest.clone_into(&mut entry.digest);
+            entry
+        };
+        let (first, second) = (pulled("redis:7", "sha256:1"), pulled("redis:7", "sha256:2"));
+        assert_eq!(moved(&first, &first), None);
+        let word = moved(&first, &second).unwrap();
+        assert!(word.contains("sha256:1") && word.contains("sha256:2"), "{word}");
+        assert_eq!(moved(&pulled("redis:6", "sha256:1"), &second), None);
+        let built = Entry {
+            source: Source::Packages,
+            ..first
+        };
+        assert_eq!(
+            moved(&built, &second),
+            None,
+            "an image of vadev's own has an id of its own"
+        );
+    }
 
     #[test]
     fn what_vadev_carries_is_allowed_under_every_source() {

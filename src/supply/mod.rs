@@ -1,9 +1,9 @@
-//! Where tools and images come from: the cache, a container registry, a bundle file, or packages.
+//! Where tools and images come from: the cache, a container registry or release download, a bundle file, or packages.
 //!
 //! [`Supply`] is the door to the room. Images are asked for with [`Supply::image`], tools with [`Supply::tool`]; both first
-//! look at what is there already. Tools never come as release downloads: `go.sum` pins what is compiled, whereas the
-//! digest of a download could not be known to this project's own machines, which reach no release server.
+//! look at what is there already.
 
+mod brought;
 mod build;
 mod bundle;
 pub mod cache;
@@ -25,6 +25,7 @@ pub mod pulse;
 mod push;
 pub mod recipe;
 mod registry;
+mod release;
 mod resolve;
 pub mod tools;
 
@@ -54,25 +55,6 @@ use crate::report::Step;
 
 /// Builds that may go on side by side: two linkers of Kubernetes' size are what a laptop's memory bears.
 const SIDE_BY_SIDE: usize = 2;
-
-/// How long a program may take to tell its version.
-const TELLS_VERSION: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// What makes a tool tell its version without asking a cluster.
-fn version_args(name: &str) -> &'static [&'static str] {
-    match name {
-        "istioctl" => &["version", "--remote=false"],
-        _ => &["version"],
-    }
-}
-
-/// Whether a program's answer has exactly this version in it, and neither a candidate for it nor a variant of it.
-fn tells(answer: &str, version: &str) -> bool {
-    let bare = version.trim_start_matches('v');
-    answer
-        .split_whitespace()
-        .any(|word| word.trim_start_matches('v') == bare)
-}
 
 /// Asked before anything is installed on the machine; gives the user's answer to the question.
 pub type Consent = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -181,7 +163,7 @@ impl Supply {
 
     /// Why the tool `name` has to be made; `None` where the cache has a current one.
     pub async fn tool_cause(&self, name: &str) -> Result<Option<String>, SupplyError> {
-        if self.present(name).await?.is_some() || self.on_path(name).await?.is_some() {
+        if self.present(name).await?.is_some() || brought::on_path(name).await.is_some() {
             return Ok(None);
         }
         self.cause(name, None).await.map(Some)
@@ -197,7 +179,8 @@ impl Supply {
     }
 
     /// The tool `name` (`kind`, `istioctl`). Where the cache has no current one, it comes from the bundle, or is one on PATH
-    /// of exactly the recipe's version, or is compiled. The path stays valid for this run.
+    /// of a supported version, or its project's release, or is compiled, as far as the options allow each. The path stays
+    /// valid for this run.
     pub async fn tool(&self, name: &str, step: &Step) -> Result<PathBuf, SupplyError> {
         let recipe = self.kit.book.recipe(name)?;
         if recipe.kind != Kind::Tool {
@@ -207,41 +190,40 @@ impl Supply {
                 reason,
             });
         }
-        if let Some(bundle) = &self.options.bundle
-            && self.present(name).await?.is_none()
-            && let Some(entry) = self.tool_from_bundle(bundle, name, step).await?
-        {
-            return Ok(self.kit.cache.bin(&entry.reference));
+        let kept = |entry: &Entry| self.kit.cache.bin(&entry.reference);
+        if let Some(entry) = self.present(name).await? {
+            return Ok(kept(&entry));
         }
-        if self.present(name).await?.is_none()
-            && let Some(program) = self.on_path(name).await?
-        {
-            return Ok(program);
+        let mut tried = Vec::new();
+        let bundle = self.options.bundle.as_deref();
+        if let Some(bundle) = bundle.filter(|_| self.allows(ImageSource::Bundle)) {
+            if let Some(entry) = self.tool_from_bundle(bundle, name, step).await? {
+                return Ok(kept(&entry));
+            }
+            tried.push(format!("bundle: {} does not contain it", bundle.display()));
+        }
+        if let Some(found) = brought::on_path(name).await {
+            return Ok(found.path);
         }
         let pulse = Pulse::new(step);
+        if self.allows(ImageSource::Registry) {
+            match pulse.during(self.released(recipe, step)).await {
+                Ok(Some(entry)) => return Ok(kept(&entry)),
+                Ok(None) => tried.push("release: there is none of it".to_owned()),
+                Err(error) => tried.push(format!("release: {error}")),
+            }
+        }
+        if !self.allows(ImageSource::Packages) {
+            return Err(SupplyError::NoSource {
+                name: name.to_owned(),
+                tried,
+            });
+        }
         let entry = pulse
             .during(self.ensure(name, step))
             .await
             .map_err(SupplyError::Shared)?;
-        Ok(self.kit.cache.bin(&entry.reference))
-    }
-
-    /// The tool `name` on PATH, if it is of exactly the version that the recipe would make. Whether it is, it says itself: the
-    /// user chose it, and calls it too.
-    async fn on_path(&self, name: &str) -> Result<Option<PathBuf>, SupplyError> {
-        let recipe = self.kit.book.recipe(name)?;
-        let Ok(program) = which::which(name) else {
-            return Ok(None);
-        };
-        let asked = process::Command::new(&program)
-            .args(version_args(name))
-            .deadline(TELLS_VERSION)
-            .output()
-            .await;
-        // One that does not even tell its version is not used, and vadev's own is made.
-        Ok(asked
-            .is_ok_and(|output| tells(&output.text(), &recipe.version))
-            .then_some(program))
+        Ok(kept(&entry))
     }
 
     /// Sees to it that the programs are there which making `names` (recipes) will call, so that a missing one is told
@@ -286,24 +268,5 @@ impl Supply {
     fn cell(&self, name: &str) -> Made {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(made.entry(name.to_owned()).or_default())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tells;
-
-    #[test]
-    fn only_the_very_version_will_do() {
-        assert!(tells("kind v0.33.0 go1.26.8 linux/amd64", "v0.33.0"));
-        assert!(tells("client version: 1.31.0", "1.31.0"));
-        for other in [
-            "client version: 1.31.0-rc.1",
-            "kind v0.33.0-alpha+1a2b go1.26.8",
-            "1.31.01",
-            "",
-        ] {
-            assert!(!tells(other, "1.31.0") && !tells(other, "v0.33.0"), "{other}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! the command that fixes it when they are missing or wrong.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -190,10 +190,14 @@ pub async fn check(tool: &Tool) -> Result<Found, ToolError> {
     check_at(tool, find(tool)?).await
 }
 
-/// Checks the version of the tool at `path`.
-pub async fn check_at(tool: &Tool, path: PathBuf) -> Result<Found, ToolError> {
-    let fix = || tool.fix.to_owned();
-    let answer = Command::new(&path)
+/// Asks the tool at `path` for its version; gives its whole answer too.
+pub async fn ask(tool: &Tool, path: &Path) -> Result<(Version, String), ToolError> {
+    let unreadable = |reason: String| ToolError::Unreadable {
+        path: path.to_owned(),
+        reason,
+        fix: tool.fix.to_owned(),
+    };
+    let answer = Command::new(path)
         .args(tool.version_args)
         .deadline(ANSWER)
         .output()
@@ -202,23 +206,22 @@ pub async fn check_at(tool: &Tool, path: PathBuf) -> Result<Found, ToolError> {
         Ok(output) => output,
         Err(error) => {
             let last = error.details().pop().map(|line| format!("{error}: {line}"));
-            return Err(ToolError::Unreadable {
-                path,
-                reason: last.unwrap_or(error.to_string()),
-                fix: fix(),
-            });
+            return Err(unreadable(last.unwrap_or(error.to_string())));
         }
     };
     // Java's tools answer on standard error.
     let text = format!("{}\n{}", output.text(), String::from_utf8_lossy(&output.stderr));
-    let Some(version) = Version::find(&text) else {
-        let reason = text.trim().lines().next().unwrap_or("no answer").to_owned();
-        return Err(ToolError::Unreadable {
-            path,
-            reason,
-            fix: fix(),
-        });
-    };
+    match Version::find(&text) {
+        Some(version) => Ok((version, text)),
+        None => Err(unreadable(
+            text.trim().lines().next().unwrap_or("no answer").to_owned(),
+        )),
+    }
+}
+
+/// Checks the version of the tool at `path`.
+pub async fn check_at(tool: &Tool, path: PathBuf) -> Result<Found, ToolError> {
+    let (version, _) = ask(tool, &path).await?;
     if tool.supported.contains(version) {
         return Ok(Found { path, version });
     }
@@ -228,7 +231,7 @@ pub async fn check_at(tool: &Tool, path: PathBuf) -> Result<Found, ToolError> {
         version,
         supported,
         purpose,
-        fix: fix(),
+        fix: tool.fix.to_owned(),
     })
 }
 

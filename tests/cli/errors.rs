@@ -253,3 +253,47 @@ fn dev_without_a_source_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(!place.path().join(".vadev").exists());
 }
+
+#[test]
+fn an_empty_bundle_is_not_written() {
+    let place = Place::new();
+    let output = place.run(&["bundle", "create", "x.bundle"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("nothing to write"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!place.path().join("x.bundle").exists());
+}
+
+#[test]
+fn a_database_is_not_run_several_times() {
+    let place = Place::with(
+        "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\ninfrastructure: { postgres: { replicas: 3 } }\n",
+    );
+    let output = place.run(&["render"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("vadev.yaml:4:41"), "{}", stderr(&output));
+    let place = Place::new();
+    for arguments in [
+        &["render", "--set", "postgres.replicas=3"][..],
+        &["scale", "postgres", "3", "--no-save"],
+        &["hpa", "set", "redis", "--max", "3"],
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(stderr(&output).contains("it runs once"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_engine_of_ones_own_is_not_vadevs_to_mend() {
+    let output = Place::new().run(&["status"]);
+    assert!(!stderr(&output).contains("doctor --fix"), "{}", stderr(&output));
+}

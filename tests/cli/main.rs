@@ -3,6 +3,7 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::new_without_default)]
 
+mod capacity;
 mod completions;
 mod errors;
 mod help;

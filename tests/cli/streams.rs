@@ -133,3 +133,15 @@ fn ctrl_c_ends_cleanly_and_says_so() {
     );
     assert_eq!(stdout(&output), "");
 }
+
+#[test]
+fn a_failure_in_json_is_the_last_line_after_progress() {
+    let place = Place::new();
+    let output = place.run(&["doctor", "-o", "json"]);
+    let text = stderr(&output);
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap();
+    assert_eq!(last["error"]["exitCode"], 9, "{text}");
+    // Data that there is comes whole, failure or not.
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["healthy"], false);
+}

@@ -46,6 +46,8 @@ pub enum Kind {
 pub enum Source {
     /// Pulled from a container registry.
     Registry,
+    /// Downloaded from its project's releases.
+    Release,
     /// Read from a bundle file.
     Bundle,
     /// Built here by a recipe, from packages.
@@ -56,6 +58,7 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Registry => "registry",
+            Self::Release => "release",
             Self::Bundle => "bundle",
             Self::Packages => "packages",
         })

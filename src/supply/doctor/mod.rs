@@ -1,6 +1,7 @@
 //! Looking the machine over before anything is started. All checks run side by side and take well under two seconds; what needs
 //! an answer from outside has a deadline of its own.
 
+mod beforehand;
 mod cache;
 mod docker;
 mod files;
@@ -13,6 +14,7 @@ mod programs;
 mod report;
 mod table;
 
+pub use beforehand::{beforehand, judged, kubernetes};
 pub use docker::publishers;
 pub use files::{default_kubeconfig, stale as lock_is_stale};
 pub use fix::{Fix, fix};
@@ -53,11 +55,12 @@ pub async fn run(options: &Options) -> Report {
             Err(_) => Vec::new(),
         }
     };
-    let (docker, reached, tools, compose) = tokio::join!(
+    let (docker, reached, tools, compose, brought) = tokio::join!(
         docker::facts(&options.state),
         network::probe(),
         tools,
-        programs::compose()
+        programs::compose(),
+        programs::brought()
     );
     let mut checks = docker.checks(&options.cluster);
     checks.push(host::cgroups(
@@ -83,6 +86,7 @@ pub async fn run(options: &Options) -> Report {
     );
     checks.push(files::kubeconfig(&options.kubeconfig));
     checks.extend(network::checks(&reached));
+    checks.extend(brought);
     checks.extend(programs::checks(&tools, network::packages_needed(&reached)));
     checks.push(compose);
     Report::new(checks, begun.elapsed().as_secs_f64())

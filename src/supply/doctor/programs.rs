@@ -6,9 +6,7 @@ use crate::supply::compose;
 use crate::supply::engine::privilege::find_program;
 use crate::supply::host::{self, Program};
 use crate::supply::tools::{Found, ToolError};
-
-/// What vadev brings itself where it is missing: named only so that nobody looks for them.
-const BROUGHT: [&str; 2] = ["kind", "istioctl"];
+use crate::supply::{brought, tools};
 
 /// Asks every builder for its version, all at once.
 pub async fn probe(cache: &Cache) -> Vec<(Program, Result<Found, ToolError>)> {
@@ -16,24 +14,40 @@ pub async fn probe(cache: &Cache) -> Vec<(Program, Result<Found, ToolError>)> {
     futures::future::join_all(Program::ALL.map(ask)).await
 }
 
+/// Asks kind and istioctl, and judges them.
+pub async fn brought() -> Vec<Check> {
+    let ask = |tool: tools::Tool| async move { own(tool.name, &brought::look(&tool).await) };
+    futures::future::join_all(brought::ALL.map(ask)).await
+}
+
+/// A tool that vadev brings itself: one that is missing or will not do is told, and no trouble.
+fn own(name: &str, answer: &Result<Found, ToolError>) -> Check {
+    let check = |value: String| Check::ok(format!("tool-{name}"), name, value);
+    match answer {
+        Ok(found) => check(format!("{} at {}", found.version, found.path.display())),
+        Err(ToolError::Missing { .. }) => check("not on PATH; vadev brings its own".to_owned()),
+        Err(error) => {
+            let reason = match error {
+                ToolError::Unsupported {
+                    path,
+                    version,
+                    supported,
+                    ..
+                } => format!("{version} at {}; {supported} needed", path.display()),
+                other => other.to_string(),
+            };
+            check(format!("{reason}; vadev brings its own"))
+                .problem(Severity::Info, format!("vadev supply build {name}"))
+        }
+    }
+}
+
 /// The checks. `needed`: whether anything has to be built from packages here.
 pub fn checks(answers: &[(Program, Result<Found, ToolError>)], needed: bool) -> Vec<Check> {
     let builders = answers
         .iter()
         .map(|(program, answer)| builder(*program, answer, needed));
-    let brought = BROUGHT.iter().map(|name| {
-        let value = which::which(name).map_or_else(
-            |_| "not installed; vadev brings its own".to_owned(),
-            |path| {
-                format!(
-                    "{} (vadev brings its own where the version differs)",
-                    path.display()
-                )
-            },
-        );
-        Check::ok(format!("tool-{name}"), *name, value)
-    });
-    brought.chain(builders).chain([apt(needed)]).collect()
+    builders.chain([apt(needed)]).collect()
 }
 
 /// The name of a builder's check.
@@ -45,11 +59,18 @@ fn builder(program: Program, answer: &Result<Found, ToolError>, needed: bool) ->
     let tool = program.tool();
     let check = |value: String| Check::ok(id(program), tool.name, value);
     let error = match answer {
+        // What is asked of Python is the version of its pip.
+        Ok(found) if program == Program::Python => {
+            return check(format!("pip {} of {}", found.version, found.path.display()));
+        }
         Ok(found) => return check(format!("{} at {}", found.version, found.path.display())),
         Err(error) => error,
     };
     let value = match error {
         ToolError::Missing { purpose, .. } => format!("not installed; needed to {purpose}"),
+        ToolError::Unsupported {
+            version, supported, ..
+        } if program == Program::Python => format!("pip {version}; {supported} needed"),
         ToolError::Unsupported {
             version, supported, ..
         } => format!("{version}; {supported} needed"),
@@ -132,6 +153,31 @@ mod tests {
             version: crate::supply::tools::Version::new(1, 26, 8),
         });
         assert_eq!(builder(go, &found, true).value, "1.26.8 at /go");
+        assert_eq!(builder(Program::Python, &found, true).value, "pip 1.26.8 of /go");
+    }
+
+    #[test]
+    fn a_tool_of_the_wrong_version_is_told_with_what_brings_another() {
+        let tool = brought::ALL[0];
+        let wrong = own(
+            "kind",
+            &Err(ToolError::Unsupported {
+                path: "/usr/bin/kind".into(),
+                version: tools::Version::new(0, 20, 0),
+                supported: tool.supported,
+                purpose: tool.purpose,
+                fix: tool.fix.to_owned(),
+            }),
+        );
+        assert_eq!(wrong.trouble(), Some(Severity::Info));
+        assert!(
+            wrong
+                .value
+                .starts_with("0.20.0 at /usr/bin/kind; 0.30.0 or newer"),
+            "{}",
+            wrong.value
+        );
+        assert_eq!(wrong.hint.as_deref(), Some("vadev supply build kind"));
     }
 
     #[test]
