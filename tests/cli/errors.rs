@@ -253,3 +253,23 @@ fn dev_without_a_source_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(!place.path().join(".vadev").exists());
 }
+
+#[test]
+fn habits_of_kubectl_are_no_usage_errors() {
+    let place = Place::new();
+    for habit in [
+        &["exec", "-it", "redis", "--", "sh"][..],
+        &["exec", "redis", "redis-cli", "-n", "1", "info"],
+        &["rollout", "restart", "agent-engine"],
+        &["proxy-config", "routes", "agent-engine"],
+    ] {
+        let output = place.run(habit);
+        assert_ne!(output.status.code(), Some(2), "{habit:?}: {}", stderr(&output));
+    }
+    let alone = place.run(&["proxy-config", "routes"]);
+    assert!(
+        stderr(&alone).contains("proxy-config agent-engine routes"),
+        "{}",
+        stderr(&alone)
+    );
+}
