@@ -9,7 +9,7 @@ use crate::operate::backup::{self, Done, Shelf, Stored, System};
 use crate::report::text::{age, bytes, seconds};
 use crate::report::{Palette, Table};
 
-/// Back databases up, and look after the backups
+/// Back postgres and redis up, and look after the backups
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Backup {
@@ -19,7 +19,9 @@ pub struct Backup {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Back up databases: streamed, compressed, with a manifest of every table and key space
+    /// Back up postgres and redis: streamed, compressed, with a manifest of every table and key space
+    ///
+    /// What else keeps data (milvus, minio, kafka, clickhouse, elasticsearch, nacos) has no backup here.
     #[command(
         after_help = "Examples:\n  vadev backup create\n  vadev backup create postgres --dir /mnt/backups"
     )]
@@ -71,7 +73,7 @@ struct Create {
 /// What to back up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 enum What {
-    /// Every system that is deployed.
+    /// Postgres and redis, whichever is deployed.
     #[default]
     All,
     /// The relational database.

@@ -2,12 +2,17 @@
 
 use super::Context;
 use crate::failure::Failure;
+use crate::operate::OperateError;
 use crate::operate::changes::{Change, Changes};
 use crate::report::text::{age, truncate};
 use crate::report::{Palette, Table};
 
 /// What was changed of a service in the cluster that is meant.
 pub fn changes_of(context: &Context, name: &str) -> Result<Changes, Failure> {
+    let known = &context.loaded()?.catalog.services;
+    if !known.contains_key(name) {
+        return Err(OperateError::unknown(name, known.keys().cloned().collect()).into());
+    }
     let platform = context.running()?;
     let uid = context.block_on(async { Ok(context.site_of(&platform).await?.cluster.id().uid.clone()) })?;
     Ok(Changes::open(&platform.options.state, name, &uid)?)

@@ -77,6 +77,12 @@ impl Run for Check {
                     to: to.clone(),
                 })
                 .collect();
+            if pairs.is_empty() {
+                let name = of.from.as_deref().unwrap_or("the platform");
+                let problem = "there is nobody else to call";
+                let hint = "name two services: vadev check connectivity agent-engine model-adapter";
+                return Err(OperateError::unfit(name, problem, hint).into());
+            }
             let image = async |pods| {
                 let consent = |question: &str| context.agrees(question);
                 engine::asking_image(&platform, &site.cluster, pods, &consent).await

@@ -4,14 +4,16 @@ use clap::ArgAction;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::changed::{changes_of, changes_table};
+use super::editing::Draft;
 use super::output::{Format, OutputArgs};
 use super::overrides::{Edit, Edited};
-use super::restart::{Waiting, table};
+use super::restart::{Deadline, Waiting, table};
 use super::{Context, Run, complete};
 use crate::engine::{self, ComponentOptions, apply_component};
-use crate::failure::{Failure, Family, Plain};
+use crate::failure::Failure;
 use crate::operate::changes::{Change, Changes, Of, Value};
-use crate::operate::{OperateError, Site, configure, rollout, terminal};
+use crate::operate::rollout::Patience;
+use crate::operate::{OperateError, Site, configure, rollout};
 
 /// Look at and change the configuration of a service; changes land in vadev.yaml and are rolled out
 #[derive(Debug, clap::Args)]
@@ -42,7 +44,7 @@ enum Verb {
     History(Named),
     /// Take the last change back, roll out, and wait
     #[command(after_help = "Example:\n  vadev config undo agent-engine")]
-    Undo(Changing),
+    Undo(Undo),
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +61,7 @@ struct Get {
     #[command(flatten)]
     named: Named,
     /// Only the value of this key
-    #[arg(value_name = "KEY")]
+    #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::config_keys))]
     key: Option<String>,
 }
 
@@ -72,14 +74,23 @@ struct Changing {
 }
 
 #[derive(Debug, clap::Args)]
+struct Undo {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    waiting: Deadline,
+}
+
+#[derive(Debug, clap::Args)]
 struct Set {
     #[command(flatten)]
     changing: Changing,
     /// Keys with their new values
-    #[arg(value_name = "KEY=VALUE", value_parser = pair, required_unless_present = "unset")]
+    #[arg(value_name = "KEY=VALUE", value_parser = pair, required_unless_present = "unset",
+          add = ArgValueCompleter::new(complete::config_pairs))]
     pairs: Vec<(String, String)>,
     /// Keys that get the catalog's value back, or go
-    #[arg(long, value_name = "KEY", action = ArgAction::Append)]
+    #[arg(long, value_name = "KEY", action = ArgAction::Append, add = ArgValueCompleter::new(complete::config_keys))]
     unset: Vec<String>,
 }
 
@@ -98,7 +109,8 @@ impl Config {
             Verb::Get(get) => get.named.output.output,
             Verb::History(named) => named.output.output,
             Verb::Set(set) => set.changing.named.output.output,
-            Verb::Edit(of) | Verb::Undo(of) => of.named.output.output,
+            Verb::Edit(of) => of.named.output.output,
+            Verb::Undo(of) => of.named.output.output,
         }
     }
 }
@@ -117,15 +129,21 @@ impl Run for Config {
                         .iter()
                         .map(|(key, value)| (key.clone(), Some(value.clone()))),
                 );
-                change(context, name, &values, None, set.changing.waiting, format)
+                change(context, name, &values, set.changing.waiting, format)
             }
             Verb::Edit(of) => {
-                let values = edited(context, &of.named.service)?;
-                if values.is_empty() {
+                let name = &of.named.service;
+                service_only(context, name)?;
+                let draft = Draft::edit(context, name)?;
+                if draft.changes.is_empty() {
                     context.reporter().note("nothing was changed");
                     return Ok(());
                 }
-                change(context, &of.named.service, &values, None, of.waiting, format)
+                let done = change(context, name, &draft.changes, of.waiting, format);
+                if done.is_err() {
+                    context.reporter().note(draft.keep());
+                }
+                done
             }
             Verb::History(named) => history(context, named),
             Verb::Undo(of) => undo(context, of, format),
@@ -159,16 +177,50 @@ fn show(context: &Context, get: &Get) -> Result<(), Failure> {
     context.print(&get.named.output.output.text(&config, |_| lines())?)
 }
 
-/// Changes values: in the workspace file, in the cluster, in the pods. `values` is what the workspace file is to say, and
-/// `undoes` the change that is taken back.
+/// Changes values, and takes them back where the pods do not come up with them and that was asked for.
 fn change(
     context: &Context,
     name: &str,
     values: &BTreeMap<String, Option<String>>,
-    undoes: Option<&Change>,
     waiting: Waiting,
     format: Format,
 ) -> Result<(), Failure> {
+    let patience = waiting.patience();
+    let settled = put(context, name, values, None, patience)?;
+    if settled.is_err() && patience.auto_undo {
+        let reporter = context.reporter();
+        reporter.note("taking the change back, as --auto-undo asks");
+        // The workspace file has just been written.
+        let context = &context.again();
+        let taken_back = last(context, name).and_then(|last| take_back(context, name, &last, patience)?);
+        if let Err(error) = taken_back {
+            reporter.warn(
+                format!("the change could not be taken back: {error}"),
+                error.hint(),
+            );
+        }
+    }
+    print(context, settled?, format)
+}
+
+fn print(context: &Context, done: rollout::Rollout, format: Format) -> Result<(), Failure> {
+    let done = [done];
+    let palette = context.stdout_palette();
+    context.print(&format.text(&done, |_| table(&done, palette))?)
+}
+
+/// How pods came up with a change that is there.
+type Settled = Result<rollout::Rollout, Failure>;
+
+/// Puts values into the workspace file, the cluster and the pods. `values` is what the workspace file is to say, and `undoes` the
+/// change that is taken back.
+fn put(
+    context: &Context,
+    name: &str,
+    values: &BTreeMap<String, Option<String>>,
+    undoes: Option<&Change>,
+    patience: Patience,
+) -> Result<Settled, Failure> {
     service_only(context, name)?;
     let edits: Vec<Edit> = values
         .iter()
@@ -179,7 +231,7 @@ fn change(
     let own = platform.options.place.existing().is_none();
     let rendered = engine::rendered_config(&platform, &edited.service(name)?);
     let values = &in_cluster(values, &rendered, undoes.filter(|_| !own));
-    let done = context.block_on(async {
+    context.block_on(async {
         let what = format!("Configure {name}");
         let site = context.site_of_to(&platform, &what).await?;
         let workload = site.workload(name).await?;
@@ -213,11 +265,8 @@ fn change(
             configure::put_config(&site, &workload, values).await?;
             rollout::mark_restart(&site, &workload).await?;
         }
-        finish(&site, name, values, waiting).await
-    })?;
-    let done = [done];
-    let palette = context.stdout_palette();
-    context.print(&format.text(&done, |_| table(&done, palette))?)
+        Ok(finish(&site, name, values, patience).await)
+    })
 }
 
 /// What the cluster is to have of these values; a key with `None` goes. What the workspace file does not say, the catalog does:
@@ -238,13 +287,13 @@ async fn finish(
     site: &Site,
     name: &str,
     values: &BTreeMap<String, Option<String>>,
-    waiting: Waiting,
-) -> Result<rollout::Rollout, Failure> {
+    patience: Patience,
+) -> Settled {
     let now = site.workload(name).await?;
     let keys: Vec<&str> = values.keys().map(String::as_str).collect();
     let cause = format!("configuration changed: {}", keys.join(", "));
-    let settled = rollout::settle(site, &now, &cause, waiting.timeout).await;
-    if settled.is_err() {
+    let settled = rollout::settle(site, &now, &cause, patience.within).await;
+    if settled.is_err() && !patience.auto_undo {
         site.reporter
             .note(format!("vadev config undo {name} goes back to what was before"));
     }
@@ -265,51 +314,6 @@ fn service_only(context: &Context, name: &str) -> Result<(), Failure> {
     Err(OperateError::unknown(name, known).into())
 }
 
-/// What the user's editor made of the values.
-fn edited(context: &Context, name: &str) -> Result<BTreeMap<String, Option<String>>, Failure> {
-    service_only(context, name)?;
-    let before = context.block_on(async {
-        let site = context.site().await?;
-        let workload = site.workload(name).await?;
-        configure::config(&site, &workload).await
-    })?;
-    let trouble = |error: &dyn std::fmt::Display| {
-        Plain::new(Family::Environment, format!("cannot edit: {error}"))
-            .with_hint("set EDITOR to an editor that is there, or use vadev config set")
-    };
-    let file = tempfile::Builder::new()
-        .prefix(&format!("{name}-"))
-        .suffix(".yaml")
-        .tempfile()
-        .map_err(|error| trouble(&error))?;
-    let text = super::output::yaml(&before)?;
-    std::fs::write(file.path(), text).map_err(|error| trouble(&error))?;
-    let editor = ["VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    terminal::edit(editor.as_deref().unwrap_or("vi"), file.path()).map_err(|error| trouble(&error))?;
-    let text = std::fs::read_to_string(file.path()).map_err(|error| trouble(&error))?;
-    let after: BTreeMap<String, String> = serde_saphyr::from_str(&text).map_err(|error| {
-        Plain::new(
-            Family::Usage,
-            format!("what was written is no mapping of keys to texts: {error}"),
-        )
-        .with_hint("put numbers and truth values in quotes; nothing was changed")
-    })?;
-    let mut changes: BTreeMap<String, Option<String>> = after
-        .iter()
-        .filter(|(key, value)| before.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), Some(value.clone())))
-        .collect();
-    changes.extend(
-        before
-            .keys()
-            .filter(|key| !after.contains_key(*key))
-            .map(|key| (key.clone(), None)),
-    );
-    Ok(changes)
-}
-
 fn history(context: &Context, named: &Named) -> Result<(), Failure> {
     let changes = changes_of(context, &named.service)?;
     let all: Vec<&Change> = changes.newest_first(Of::Config).collect();
@@ -322,19 +326,29 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
     )
 }
 
-fn undo(context: &Context, of: &Changing, format: Format) -> Result<(), Failure> {
+fn undo(context: &Context, of: &Undo, format: Format) -> Result<(), Failure> {
     let name = &of.named.service;
+    let settled = take_back(context, name, &last(context, name)?, of.waiting.patience())?;
+    print(context, settled?, format)
+}
+
+/// The newest change that is in force.
+fn last(context: &Context, name: &str) -> Result<Change, Failure> {
     let changes = changes_of(context, name)?;
-    let Some(last) = changes.last(Of::Config) else {
+    let none = || {
         let hint = format!("vadev config history {name} shows what was changed");
-        return Err(OperateError::unfit(name, "there is no change to take back", hint).into());
+        OperateError::unfit(name, "there is no change to take back", hint)
     };
+    Ok(changes.last(Of::Config).cloned().ok_or_else(none)?)
+}
+
+fn take_back(context: &Context, name: &str, last: &Change, patience: Patience) -> Result<Settled, Failure> {
     let values = last
         .values
         .iter()
         .map(|(key, value)| (key.clone(), value.workspace.clone()))
         .collect();
-    change(context, name, &values, Some(last), of.waiting, format)
+    put(context, name, &values, Some(last), patience)
 }
 
 #[cfg(test)]

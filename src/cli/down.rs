@@ -7,6 +7,7 @@ use super::{Context, Run};
 use crate::engine::{self, DownOptions, Platform};
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::backup::{self, System};
+use crate::plan::ClusterState;
 
 /// Remove what vadev made: the cluster, or less of it
 ///
@@ -33,7 +34,7 @@ pub struct Down {
     /// Remove everything: Istio, namespaces, definitions, volumes, the cluster, the state folder with its secrets
     #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["keep_cluster", "apps", "all"])]
     purge: bool,
-    /// Back the databases up first where their data would go
+    /// Back postgres and redis up first where their data would go; other systems have no backup
     #[arg(long, action = ArgAction::SetTrue)]
     backup: bool,
     #[command(flatten)]
@@ -124,6 +125,11 @@ impl Down {
             Err(error) => {
                 let reporter = context.reporter();
                 reporter.note(format!("no backup can be offered: {error}"));
+                if may_hold_data(&platform.state().await?) {
+                    reporter.note("vadev resume brings it back, and a backup can be made then");
+                    let name = platform.cluster_name();
+                    context.insist(&format!("Remove {name} without a backup?"))?;
+                }
                 return Ok(());
             }
         };
@@ -171,10 +177,30 @@ impl Down {
     }
 }
 
+/// Whether there may be data in a cluster that does not answer. One that was never finished has none.
+fn may_hold_data(state: &ClusterState) -> bool {
+    match state {
+        ClusterState::Missing | ClusterState::Broken(_) => false,
+        ClusterState::Stopped | ClusterState::Paused | ClusterState::Running => true,
+    }
+}
+
 fn count(lines: usize) -> String {
     if lines == 1 {
         "this one thing".to_owned()
     } else {
         format!("these {lines} things")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_that_sleeps_has_its_data_still() {
+        assert!(may_hold_data(&ClusterState::Paused) && may_hold_data(&ClusterState::Stopped));
+        assert!(!may_hold_data(&ClusterState::Missing));
+        assert!(!may_hold_data(&ClusterState::Broken("killed".to_owned())));
     }
 }

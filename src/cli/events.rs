@@ -16,7 +16,8 @@ use crate::report::{Palette, Table};
 #[command(after_help = "Examples:\n  \
     vadev events\n  \
     vadev events agent-engine --warnings\n  \
-    vadev events -w                                   what happens from now on, as it happens")]
+    vadev events -w                                   what happens from now on, as it happens\n  \
+    vadev events -w -o json | jq -r .reason           one JSON object a line, oldest first")]
 pub struct Events {
     /// About these services or systems; without any: about everything
     #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
@@ -37,11 +38,18 @@ impl Run for Events {
         context.block_on(async {
             let site = context.site().await?;
             let found = events(&site, &self.services, self.warnings).await?;
-            context.print(&self.output.output.text(&found, |_| table(&found, palette))?)?;
-            let mut seen: BTreeSet<_> = found.iter().map(key).collect();
+            let format = self.output.output;
             if !self.watch {
-                return Ok(());
+                return context.print(&format.text(&found, |_| table(&found, palette))?);
             }
+            if format.machine_readable() {
+                for event in found.iter().rev() {
+                    context.print(&format.one_of_many(event)?)?;
+                }
+            } else {
+                context.print(&table(&found, palette))?;
+            }
+            let mut seen: BTreeSet<_> = found.iter().map(key).collect();
             let mut steady = Steady::new(site.reporter.clone());
             loop {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -50,8 +58,12 @@ impl Run for Events {
                     continue;
                 };
                 for event in now.iter().rev().filter(|event| seen.insert(key(event))) {
-                    let one = std::slice::from_ref(event);
-                    context.print(&self.output.output.text(event, |_| rows(one, palette, false))?)?;
+                    let text = if format.machine_readable() {
+                        format.one_of_many(event)?
+                    } else {
+                        rows(std::slice::from_ref(event), palette, false)
+                    };
+                    context.print(&text)?;
                 }
             }
         })

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 
+use clap::ArgAction;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::{Context, Run, complete};
@@ -25,8 +26,14 @@ pub struct Exec {
     /// The pod; default: a ready one
     #[arg(long, value_name = "NAME")]
     pod: Option<String>,
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND", required = true, last = true)]
+    /// What kubectl and docker want to be told; here a terminal is seen without it
+    #[arg(short = 'i', long = "stdin", hide = true, action = ArgAction::SetTrue)]
+    _stdin: bool,
+    /// As --stdin
+    #[arg(short = 't', long = "tty", hide = true, action = ArgAction::SetTrue)]
+    _tty: bool,
+    /// The command and its arguments; the -- before it may be left out
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     command: Vec<String>,
 }
 

@@ -35,7 +35,8 @@ pub struct Globals {
         global = true,
         env = "VADEV_CONTEXT",
         hide_env = true,
-        value_name = "NAME"
+        value_name = "NAME",
+        add = ArgValueCompleter::new(complete::contexts)
     )]
     pub context: Option<String>,
     /// With --context: put this before the namespaces, so that several people share the cluster

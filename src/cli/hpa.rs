@@ -7,7 +7,10 @@ use crate::operate::hpa::{self, HpaSpec};
 use crate::profile::check_replicas;
 use crate::report::{Palette, Table};
 
-/// Look at autoscalers, and set one
+/// Look at autoscalers, set and remove one
+///
+/// An autoscaler that was set here lives in the cluster, and `up` leaves the replicas to it; it goes with `hpa remove` and
+/// `down`. Production's is made from the catalog's `autoscaling`, and sizes of a laptop are not promoted.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Hpa {
@@ -26,6 +29,9 @@ enum Verb {
     /// Make or change the autoscaler of a service
     #[command(after_help = "Example:\n  vadev hpa set agent-engine --min 1 --max 4 --cpu 70")]
     Set(Set),
+    /// Remove the autoscaler of a service; the replicas stay as they are until `scale` or `up`
+    #[command(after_help = "Example:\n  vadev hpa remove agent-engine")]
+    Remove(Named),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +62,7 @@ impl Hpa {
     fn format(&self) -> Format {
         match &self.verb {
             Verb::List(output) => output.output,
-            Verb::Show(named) => named.output.output,
+            Verb::Show(named) | Verb::Remove(named) => named.output.output,
             Verb::Set(set) => set.named.output.output,
         }
     }
@@ -73,6 +79,10 @@ impl Run for Hpa {
                     let what = format!("Set the autoscaler of {}", set.named.service);
                     context.site_to(&what).await?
                 }
+                Verb::Remove(named) => {
+                    let what = format!("Remove the autoscaler of {}", named.service);
+                    context.site_to(&what).await?
+                }
                 _ => context.site().await?,
             };
             let found = match &self.verb {
@@ -82,12 +92,14 @@ impl Run for Hpa {
                     let workload = site.workload(name).await?;
                     let found = hpa::list(&site, Some(workload.name())).await?;
                     if found.is_empty() {
-                        let none = Plain::new(Family::Cluster, format!("{name} has no autoscaler"));
-                        return Err(none
-                            .with_hint(format!("vadev hpa set {name} --min 1 --max 3 --cpu 70 makes one"))
-                            .into());
+                        return Err(none(name).into());
                     }
                     found
+                }
+                Verb::Remove(named) => {
+                    let workload = site.workload(&named.service).await?;
+                    let removed = hpa::remove(&site, &workload).await?;
+                    return Ok(vec![removed.ok_or_else(|| none(&named.service))?]);
                 }
                 Verb::Set(set) => {
                     let workload = site.workload(&set.named.service).await?;
@@ -105,12 +117,29 @@ impl Run for Hpa {
             Ok(found)
         })?;
         let palette = context.stdout_palette();
-        context.print(&self.format().text(&found, |_| table(&found, palette))?)
+        let text = || match &self.verb {
+            Verb::Remove(_) => removed(&found),
+            _ => table(&found, palette),
+        };
+        context.print(&self.format().text(&found, |_| text())?)
     }
 
     fn machine_readable(&self) -> bool {
         self.format().machine_readable()
     }
+}
+
+fn none(name: &str) -> Plain {
+    Plain::new(Family::Cluster, format!("{name} has no autoscaler"))
+        .with_hint(format!("vadev hpa set {name} --min 1 --max 3 --cpu 70 makes one"))
+}
+
+fn removed(found: &[hpa::Hpa]) -> String {
+    let line = |one: &hpa::Hpa| {
+        let (name, target, replicas) = (&one.name, &one.target, one.replicas);
+        format!("removed {name}; {target} stays at {replicas} replicas until scale or up\n")
+    };
+    found.iter().map(line).collect()
 }
 
 fn table(found: &[hpa::Hpa], palette: Palette) -> String {

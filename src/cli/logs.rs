@@ -34,6 +34,9 @@ pub struct Logs {
     /// The sidecar's lines (istio-proxy) instead of the service's own
     #[arg(long, action = ArgAction::SetTrue)]
     sidecar: bool,
+    /// The lines of this container alone
+    #[arg(short, long, value_name = "NAME", conflicts_with = "sidecar")]
+    container: Option<String>,
     /// The lines from before each container's last restart
     #[arg(long, action = ArgAction::SetTrue, conflicts_with = "follow")]
     previous: bool,
@@ -70,6 +73,7 @@ impl Run for Logs {
             since: self.since,
             tail,
             sidecar: self.sidecar,
+            container: self.container,
             previous: self.previous,
         };
         let mut printer = Printer {

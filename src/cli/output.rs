@@ -35,6 +35,17 @@ impl Format {
             Self::Yaml => yaml(data),
         }
     }
+
+    /// One of many that come after each other, for programs: a JSON object on a line of its own, or a YAML document.
+    pub fn one_of_many<T: Serialize>(self, data: &T) -> Result<String, Failure> {
+        match self {
+            Self::Yaml => Ok(format!("---\n{}", yaml(data)?)),
+            _ => {
+                let text = serde_json::to_string(data).map_err(|error| unserialisable(&error))?;
+                Ok(text + "\n")
+            }
+        }
+    }
 }
 
 /// The flag `-o`.
@@ -85,5 +96,17 @@ pub fn write_bytes(bytes: &[u8]) -> Result<(), Failure> {
         .with_hint("check the free space where stdout is redirected to")
         .into()),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_one_after_the_other_is_told_apart() {
+        let data = serde_json::json!({"a": "x\ny"});
+        assert_eq!(Format::Json.one_of_many(&data).unwrap(), "{\"a\":\"x\\ny\"}\n");
+        assert!(Format::Yaml.one_of_many(&data).unwrap().starts_with("---\na: "));
     }
 }

@@ -1,8 +1,10 @@
+use clap::ValueEnum as _;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::output::OutputArgs;
+use super::output::{self, Format, OutputArgs};
 use super::{Context, Run, complete};
 use crate::failure::Failure;
+use crate::operate::OperateError;
 use crate::operate::mesh::proxy::{self, Entry, Part};
 use crate::report::{Palette, Table};
 
@@ -14,29 +16,59 @@ use crate::report::{Palette, Table};
     vadev proxy-config agent-engine dump > dump.json")]
 pub struct ProxyConfig {
     /// The service
-    #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::services))]
+    #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
     service: String,
-    /// Which part; `dump` prints everything as Envoy tells it
-    #[arg(value_enum, default_value = "clusters", value_name = "PART")]
-    part: Part,
+    /// Which part: clusters (the default), listeners, routes, endpoints, secrets; dump prints everything as Envoy tells it
+    #[arg(value_name = "PART", add = ArgValueCompleter::new(complete::parts_of_proxy))]
+    part: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
 
+/// The service and the part that are meant. istioctl has them the other way round, so that is understood too.
+fn meant<'a>(first: &'a str, second: Option<&'a str>) -> Result<(&'a str, Part), OperateError> {
+    let part = |word: &str| Part::from_str(word, false).ok();
+    match (part(first), second) {
+        (None, None) => Ok((first, Part::Clusters)),
+        (Some(_), None) => {
+            let hint = format!("vadev proxy-config agent-engine {first}");
+            Err(OperateError::unfit(
+                first,
+                "it is a part of a proxy and no service",
+                hint,
+            ))
+        }
+        (swapped, Some(second)) => match (part(second), swapped) {
+            (Some(part), _) => Ok((first, part)),
+            (None, Some(part)) => Ok((second, part)),
+            (None, None) => {
+                let parts = Part::value_variants().iter().filter_map(Part::to_possible_value);
+                let parts: Vec<String> = parts.map(|part| part.get_name().to_owned()).collect();
+                let hint = match OperateError::nearest(second, parts.clone()) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => format!("there are {}", parts.join(", ")),
+                };
+                Err(OperateError::unfit(second, "it is no part of a proxy", hint))
+            }
+        },
+    }
+}
+
 impl Run for ProxyConfig {
     fn run(self, context: &Context) -> Result<(), Failure> {
-        let dump = context.block_on(async { proxy::dump(&context.site().await?, &self.service).await })?;
-        if self.part == Part::Dump {
-            return context.print(&super::output::json(&dump)?);
+        let (service, part) = meant(&self.service, self.part.as_deref())?;
+        let dump = context.block_on(async { proxy::dump(&context.site().await?, service).await })?;
+        let format = self.output.output;
+        if part == Part::Dump {
+            let text = match format {
+                Format::Yaml => output::yaml(&dump)?,
+                _ => output::json(&dump)?,
+            };
+            return context.print(&text);
         }
-        let entries = proxy::entries(&dump, self.part);
+        let entries = proxy::entries(&dump, part);
         let palette = context.stdout_palette();
-        context.print(
-            &self
-                .output
-                .output
-                .text(&entries, |_| table(&entries, self.part, palette))?,
-        )
+        context.print(&format.text(&entries, |_| table(&entries, part, palette))?)
     }
 
     fn machine_readable(&self) -> bool {
@@ -61,4 +93,31 @@ fn table(entries: &[Entry], part: Part, palette: Palette) -> String {
         table.row([entry.name.clone(), entry.kind.clone(), detail]);
     }
     table.render(palette)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Diagnose as _;
+
+    #[test]
+    fn service_and_part_are_understood_in_either_order() {
+        let found = |first, second| meant(first, second).map_err(|error| error.hint().unwrap());
+        let is = |name, part| Ok((name, part));
+        assert_eq!(found("rag-engine", None), is("rag-engine", Part::Clusters));
+        assert_eq!(
+            found("rag-engine", Some("routes")),
+            is("rag-engine", Part::Routes)
+        );
+        assert_eq!(
+            found("routes", Some("rag-engine")),
+            is("rag-engine", Part::Routes)
+        );
+        assert!(found("routes", None).unwrap_err().contains("agent-engine routes"));
+        assert!(
+            found("rag-engine", Some("rotes"))
+                .unwrap_err()
+                .contains("`routes`")
+        );
+    }
 }

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::output::OutputArgs;
-use super::{Context, Run, timeout};
+use super::{Context, Run, complete, timeout};
 use crate::failure::Failure;
-use crate::operate::query::{Answer, Named, Prometheus, sparkline};
+use crate::operate::query::{Answer, Prometheus, sparkline};
 use crate::report::{Palette, Table};
 
 /// Ask Prometheus: an expression, or `targets`, `errors` (rate of 5xx), `latency` (P95 in ms)
@@ -14,7 +16,7 @@ use crate::report::{Palette, Table};
     vadev query 'sum by (app) (rate(http_requests_total[5m]))' -o json")]
 pub struct Query {
     /// The expression, or one of the names
-    #[arg(value_name = "PROMQL")]
+    #[arg(value_name = "PROMQL", add = ArgValueCompleter::new(complete::questions))]
     what: String,
     /// Over the last so long, as a line of bars
     #[arg(long, value_name = "TIME", value_parser = timeout::parse)]
@@ -25,22 +27,9 @@ pub struct Query {
 
 impl Run for Query {
     fn run(self, context: &Context) -> Result<(), Failure> {
-        let named = match self.what.as_str() {
-            "targets" => Some(Named::Targets),
-            "errors" => Some(Named::Errors),
-            "latency" => Some(Named::Latency),
-            _ => None,
-        };
         let answer = context.block_on(async {
             let prometheus = Prometheus::connect(&context.site().await?).await?;
-            match named {
-                Some(named) => prometheus.named(named, self.range).await,
-                None => Ok(Answer {
-                    query: self.what.clone(),
-                    source: None,
-                    series: prometheus.query(&self.what, self.range).await?,
-                }),
-            }
+            prometheus.ask(&self.what, self.range).await
         })?;
         let palette = context.stdout_palette();
         context.print(&self.output.output.text(&answer, |_| table(&answer, palette))?)

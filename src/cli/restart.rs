@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use clap::ArgAction;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::output::OutputArgs;
+use super::output::{Format, OutputArgs};
 use super::{Context, Run, complete, timeout};
 use crate::failure::Failure;
-use crate::operate::rollout::{self, Rollout};
+use crate::operate::rollout::{Patience, Rollout};
+use crate::operate::{Site, arrival};
 use crate::report::text::seconds;
 use crate::report::{Palette, Table};
 
@@ -26,19 +28,65 @@ pub struct Restart {
 
 /// How long to wait for pods.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Waiting {
+pub struct Deadline {
     /// Longest wait for the pods of one service
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = timeout::parse,
           env = "VADEV_TIMEOUT", hide_env = true)]
     pub timeout: Duration,
 }
 
+/// How long to wait for pods, and what to do where they do not come.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Waiting {
+    #[command(flatten)]
+    deadline: Deadline,
+    /// Go back to what was before where the pods do not become ready
+    #[arg(long, action = ArgAction::SetTrue)]
+    auto_undo: bool,
+}
+
+impl Waiting {
+    /// As the rooms below know it.
+    pub fn patience(self) -> Patience {
+        Patience {
+            auto_undo: self.auto_undo,
+            ..self.deadline.patience()
+        }
+    }
+}
+
+impl Deadline {
+    /// As the rooms below know it.
+    pub fn patience(self) -> Patience {
+        Patience {
+            within: self.timeout,
+            auto_undo: false,
+        }
+    }
+}
+
+impl Restart {
+    /// How it prints.
+    pub fn format(&self) -> Format {
+        self.output.output
+    }
+
+    /// What is asked where the cluster is not vadev's own.
+    pub fn what(&self) -> String {
+        format!("Restart {}", self.services.join(", "))
+    }
+
+    /// Does it.
+    pub async fn carry_out(&self, site: &Site) -> Result<Vec<Rollout>, Failure> {
+        arrival::restart(site, &self.services, self.waiting.patience()).await
+    }
+}
+
 impl Run for Restart {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let done = context.block_on(async {
-            let what = format!("Restart {}", self.services.join(", "));
-            let site = context.site_to(&what).await?;
-            rollout::restart(&site, &self.services, self.waiting.timeout).await
+            let site = context.site_to(&self.what()).await?;
+            self.carry_out(&site).await
         })?;
         let palette = context.stdout_palette();
         context.print(&self.output.output.text(&done, |_| table(&done, palette))?)

@@ -44,6 +44,13 @@ impl Run for Restore {
             age(now.as_second() - manifest.created.as_second()),
             manifest.version
         ));
+        let here = context.block_on(async { Ok(context.site().await?.cluster.id().uid.clone()) })?;
+        if here != manifest.cluster {
+            context.reporter().warn(
+                "The backup was made in another cluster than the one it goes into",
+                None,
+            );
+        }
         context.insist(&format!("Restore {}?", stored.name()))?;
         let safety =
             !self.no_safety_backup && context.consent(&format!("Back up what {system} has now, first?"))?;

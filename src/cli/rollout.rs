@@ -2,12 +2,11 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::output::{Format, OutputArgs};
 use super::overrides::{Edit, Edited};
-use super::restart::{Waiting, table};
+use super::restart::{Restart, Waiting, table};
 use super::{Context, Run, complete};
 use crate::failure::Failure;
 use crate::operate::revisions::{self, Revision};
-use crate::operate::rollout;
-use crate::operate::{Site, Workload};
+use crate::operate::{Site, Workload, arrival, rollout};
 use crate::report::text::age;
 use crate::report::{Palette, Table};
 
@@ -38,6 +37,10 @@ enum Verb {
     /// Roll out what was held back, and wait for it
     #[command(after_help = "Example:\n  vadev rollout resume agent-engine")]
     Resume(Status),
+    // Where kubectl has it.
+    /// Replace the pods of services: `vadev restart`
+    #[command(hide = true)]
+    Restart(Restart),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +77,7 @@ impl Rollout {
             Verb::Status(of) | Verb::Resume(of) => of.named.output.output,
             Verb::History(of) | Verb::Pause(of) => of.output.output,
             Verb::Undo(of) => of.named.output.output,
+            Verb::Restart(of) => of.format(),
         }
     }
 }
@@ -84,10 +88,17 @@ impl Run for Rollout {
         let palette = context.stdout_palette();
         let text = context.block_on(async {
             let site = match &self.verb {
+                Verb::Status(of) if of.waiting.patience().auto_undo => {
+                    let name = &of.named.service;
+                    context
+                        .site_to(&format!("Undo what does not finish of {name}"))
+                        .await?
+                }
                 Verb::Status(_) | Verb::History(_) => context.site().await?,
                 Verb::Undo(of) => context.site_to(&format!("Undo {}", of.named.service)).await?,
                 Verb::Pause(of) => context.site_to(&format!("Pause {}", of.service)).await?,
                 Verb::Resume(of) => context.site_to(&format!("Resume {}", of.named.service)).await?,
+                Verb::Restart(of) => context.site_to(&of.what()).await?,
             };
             match &self.verb {
                 Verb::Status(of) => {
@@ -98,7 +109,8 @@ impl Run for Rollout {
                             workload.name()
                         ));
                     }
-                    let done = [rollout::settle(&site, &workload, "asked", of.waiting.timeout).await?];
+                    let patience = of.waiting.patience();
+                    let done = [arrival::arrive_or(&site, &workload, None, "asked", patience).await?];
                     format.text(&done, |_| table(&done, palette))
                 }
                 Verb::History(of) => {
@@ -109,15 +121,30 @@ impl Run for Rollout {
                 Verb::Undo(of) => {
                     let workload = site.workload(&of.named.service).await?;
                     let (changed, revision) = revisions::undo(&site, &workload, of.to_revision).await?;
-                    keep_image(context, &changed)?;
+                    if revision.change.contains(revisions::CONFIGURATION) {
+                        site.reporter.note(values_stay(workload.name()));
+                    }
+                    let edited = keep_image(context, &changed)?;
                     let cause = format!("back to revision {}", revision.revision);
-                    let done = [rollout::settle(&site, &changed, &cause, of.waiting.timeout).await?];
+                    let patience = of.waiting.patience();
+                    let settled = arrival::arrive(&site, &workload, &changed, &cause, patience).await;
+                    if let (Err(_), true, Some(edited)) = (&settled, patience.auto_undo, edited) {
+                        edited.revert()?;
+                    }
+                    let done = [settled?];
+                    format.text(&done, |_| table(&done, palette))
+                }
+                Verb::Restart(of) => {
+                    let done = of.carry_out(&site).await?;
                     format.text(&done, |_| table(&done, palette))
                 }
                 Verb::Pause(of) => paused(&site, &of.service, format).await,
                 Verb::Resume(of) => {
+                    let before = site.workload(&of.named.service).await?;
+                    let before = arrival::kept(&site, &before).await?;
                     let workload = rollout::pause(&site, &of.named.service, false).await?;
-                    let done = [rollout::settle(&site, &workload, "resumed", of.waiting.timeout).await?];
+                    let patience = of.waiting.patience();
+                    let done = [arrival::arrive_or(&site, &workload, before, "resumed", patience).await?];
                     format.text(&done, |_| table(&done, palette))
                 }
             }
@@ -138,8 +165,16 @@ async fn paused(site: &Site, name: &str, format: Format) -> Result<String, Failu
     })
 }
 
+/// What the template of a revision does not have: the config map is not part of it.
+fn values_stay(name: &str) -> String {
+    format!(
+        "revisions differ in configuration, which is kept beside them: the values stay as they are now; \
+         vadev config undo {name}, or secret undo, takes the last change of them back"
+    )
+}
+
 /// Where the workspace names the image, it has to name the one that runs now, or the next `up` would undo the undoing.
-pub fn keep_image(context: &Context, workload: &Workload) -> Result<(), Failure> {
+fn keep_image(context: &Context, workload: &Workload) -> Result<Option<Edited>, Failure> {
     let name = workload.name();
     let named = context
         .loaded()?
@@ -148,7 +183,7 @@ pub fn keep_image(context: &Context, workload: &Workload) -> Result<(), Failure>
         .get(name)
         .and_then(|entry| entry.image.clone());
     let Some(named) = named.filter(|named| named != workload.image()) else {
-        return Ok(());
+        return Ok(None);
     };
     // A stand-in is what comes without an image of the service's own. The annotation with the source belongs to the newest
     // apply, not to the revision that is back.
@@ -159,7 +194,7 @@ pub fn keep_image(context: &Context, workload: &Workload) -> Result<(), Failure>
     context
         .reporter()
         .note(format!("{} no longer names {named} for {name}", edited.file()));
-    Ok(())
+    Ok(Some(edited))
 }
 
 fn history_table(history: &[Revision], palette: Palette) -> String {

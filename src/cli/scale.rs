@@ -5,7 +5,7 @@ use super::output::OutputArgs;
 use super::overrides::{Edit, Edited};
 use super::restart::{Waiting, table};
 use super::{Context, Run, complete};
-use crate::engine::{ComponentOptions, apply_component};
+use crate::engine::{ComponentOptions, Platform, apply_component};
 use crate::failure::Failure;
 use crate::operate::{hpa, rollout};
 use crate::plan::MESH;
@@ -67,8 +67,21 @@ impl Run for Scale {
                 edited.write()?;
             }
             let cause = format!("{} → {} replicas", workload.replicas(), self.replicas);
-            let settled = rollout::settle(&site, &changed, &cause, self.waiting.timeout).await?;
-            if let Some(platform) = platform.filter(|one| one.options.place.existing().is_none()) {
+            let patience = self.waiting.patience();
+            let settled = rollout::settle(&site, &changed, &cause, patience.within).await;
+            if settled.is_err() && patience.auto_undo {
+                let was = u32::try_from(workload.replicas()).unwrap_or(1);
+                site.reporter
+                    .note(format!("going back to {was} replicas, as --auto-undo asks"));
+                rollout::set_replicas(&site, &workload, was).await?;
+                if let Some(edited) = &edited {
+                    edited.revert()?;
+                }
+            }
+            let settled = settled?;
+            let meshed =
+                |one: &Platform| one.options.place.existing().is_none() && one.stack().mesh.is_some();
+            if let Some(platform) = platform.filter(meshed) {
                 // When a replica is taken out of the rotation depends on how many there are.
                 apply_component(&platform, &site.cluster, MESH, &ComponentOptions::default()).await?;
             }

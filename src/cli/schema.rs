@@ -11,8 +11,8 @@ use crate::engine::{DownReport, MeshReport, PauseReport, StatusReport, Token, Up
 use crate::failure::Failure;
 use crate::operate::mesh::{connectivity, proxy, status};
 use crate::operate::{
-    audit, changes, configure, dashboards, describe, events, hpa, logs, netpol, query, revisions, rollout,
-    tls, top,
+    audit, backup, changes, configure, dashboards, describe, events, hpa, logs, netpol, query, revisions,
+    rollout, tls, top,
 };
 use crate::profile::{Profile, Workspace};
 use crate::promote::Environment;
@@ -93,16 +93,30 @@ enum Printed {
     SecretList,
     SecretSet,
     SecretHistory,
+    SecretUndo,
+    ConfigEdit,
+    ConfigUndo,
     Restart,
     Upgrade,
     Scale,
     RolloutStatus,
     RolloutHistory,
+    RolloutUndo,
+    RolloutResume,
     HpaList,
+    HpaShow,
     HpaSet,
+    HpaRemove,
     TlsShow,
+    TlsCreate,
+    TlsRenew,
     NetpolShow,
     Query,
+    BackupCreate,
+    BackupList,
+    BackupVerify,
+    BackupCleanup,
+    Restore,
 }
 
 impl Printed {
@@ -133,14 +147,22 @@ impl Printed {
             Self::ConfigHistory | Self::SecretHistory => of::<Vec<changes::Change>>(),
             Self::SecretList => of::<Vec<configure::SecretKeys>>(),
             Self::ConfigSet
+            | Self::ConfigEdit
+            | Self::ConfigUndo
             | Self::SecretSet
+            | Self::SecretUndo
             | Self::Restart
             | Self::Upgrade
             | Self::Scale
-            | Self::RolloutStatus => of::<Vec<rollout::Rollout>>(),
+            | Self::RolloutStatus
+            | Self::RolloutUndo
+            | Self::RolloutResume => of::<Vec<rollout::Rollout>>(),
             Self::RolloutHistory => of::<Vec<revisions::Revision>>(),
-            Self::HpaList | Self::HpaSet => of::<Vec<hpa::Hpa>>(),
-            Self::TlsShow => of::<tls::Served>(),
+            Self::HpaList | Self::HpaShow | Self::HpaSet | Self::HpaRemove => of::<Vec<hpa::Hpa>>(),
+            Self::TlsShow | Self::TlsCreate | Self::TlsRenew => of::<tls::Served>(),
+            Self::BackupCreate | Self::BackupVerify | Self::Restore => of::<Vec<backup::Done>>(),
+            Self::BackupList => of::<Vec<backup::Stored>>(),
+            Self::BackupCleanup => of::<backup::Cleaned>(),
             Self::NetpolShow => of::<netpol::Reachability>(),
             Self::Query => of::<query::Answer>(),
         }

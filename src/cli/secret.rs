@@ -6,12 +6,13 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::changed::{changes_of, changes_table};
 use super::output::{Format, OutputArgs};
-use super::restart::{Waiting, table};
+use super::restart::{Deadline, Waiting, table};
 use super::{Context, Run, complete};
 use crate::engine::{ComponentOptions, apply_component, keep_secret};
 use crate::failure::{Failure, Family, Plain};
 use crate::operate::changes::{Change, Changes, Of, Value};
 use crate::operate::configure::{self, SecretKeys};
+use crate::operate::rollout::Patience;
 use crate::operate::{OperateError, rollout, terminal};
 use crate::report::Table;
 
@@ -66,7 +67,7 @@ struct Set {
     #[command(flatten)]
     named: Named,
     /// The key
-    #[arg(value_name = "KEY")]
+    #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::secret_keys))]
     key: String,
     /// Read the value from this file, as it is
     #[arg(long, value_name = "FILE")]
@@ -80,7 +81,7 @@ struct Undo {
     #[command(flatten)]
     named: Named,
     #[command(flatten)]
-    waiting: Waiting,
+    waiting: Deadline,
 }
 
 impl Secret {
@@ -101,8 +102,8 @@ impl Run for Secret {
             Verb::List(list) => show(context, list),
             Verb::Set(set) => {
                 ours(context, &set.named.service, &set.key)?;
-                let values = BTreeMap::from([(set.key.clone(), Some(value(set)?))]);
-                change(context, &set.named.service, &values, None, set.waiting, format)
+                let values = BTreeMap::from([(set.key.clone(), Some(value(context, set)?))]);
+                change(context, &set.named.service, &values, set.waiting, format)
             }
             Verb::History(named) => history(context, named),
             Verb::Undo(of) => undo(context, of, format),
@@ -159,7 +160,7 @@ fn ours(context: &Context, name: &str, key: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn value(set: &Set) -> Result<String, Failure> {
+fn value(context: &Context, set: &Set) -> Result<String, Failure> {
     let trouble = |error: &dyn std::fmt::Display| {
         Plain::new(Family::Usage, format!("cannot read the value: {error}"))
             .with_hint("pipe it in, or name a file with --from-file")
@@ -168,9 +169,9 @@ fn value(set: &Set) -> Result<String, Failure> {
         std::fs::read(file).map_err(|error| trouble(&error))?
     } else if std::io::stdin().is_terminal() {
         let question = format!("Value of {} (not shown):", set.key);
-        terminal::hidden_line(&question)
-            .map_err(|error| trouble(&error))?
-            .into_bytes()
+        // Where Ctrl+C is seen to: it must not leave the terminal silent.
+        let line = context.block_on(async { Ok(terminal::hidden_line(&question).await) })?;
+        line.map_err(|error| trouble(&error))?.into_bytes()
     } else {
         let mut bytes = Vec::new();
         std::io::stdin()
@@ -190,16 +191,49 @@ fn value(set: &Set) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// Changes values, and takes them back where the pods do not come up with them and that was asked for.
 fn change(
     context: &Context,
     name: &str,
     values: &BTreeMap<String, Option<String>>,
-    undoes: Option<u32>,
     waiting: Waiting,
     format: Format,
 ) -> Result<(), Failure> {
+    let patience = waiting.patience();
+    let settled = put(context, name, values, None, patience)?;
+    if settled.is_err() && patience.auto_undo {
+        let reporter = context.reporter();
+        reporter.note("taking the change back, as --auto-undo asks");
+        let taken_back = last(context, name).and_then(|last| take_back(context, name, &last, patience)?);
+        if let Err(error) = taken_back {
+            reporter.warn(
+                format!("the change could not be taken back: {error}"),
+                error.hint(),
+            );
+        }
+    }
+    print(context, settled?, format)
+}
+
+fn print(context: &Context, done: rollout::Rollout, format: Format) -> Result<(), Failure> {
+    let done = [done];
+    let palette = context.stdout_palette();
+    context.print(&format.text(&done, |_| table(&done, palette))?)
+}
+
+/// How pods came up with a change that is there.
+type Settled = Result<rollout::Rollout, Failure>;
+
+/// Puts values into the Secret, the state folder and the pods; `undoes` is the change that is taken back.
+fn put(
+    context: &Context,
+    name: &str,
+    values: &BTreeMap<String, Option<String>>,
+    undoes: Option<u32>,
+    patience: Patience,
+) -> Result<Settled, Failure> {
     let platform = context.running()?;
-    let done = context.block_on(async {
+    context.block_on(async {
         let what = format!("Change the Secret of {name}");
         let site = context.site_of_to(&platform, &what).await?;
         let workload = site.workload(name).await?;
@@ -233,17 +267,14 @@ fn change(
         let now = site.workload(name).await?;
         let keys: Vec<&str> = values.keys().map(String::as_str).collect();
         let cause = format!("secret changed: {}", keys.join(", "));
-        let settled = rollout::settle(&site, &now, &cause, waiting.timeout).await;
-        if settled.is_err() {
+        let settled = rollout::settle(&site, &now, &cause, patience.within).await;
+        if settled.is_err() && !patience.auto_undo {
             site.reporter.note(format!(
                 "vadev secret undo {name} gives the value from before back"
             ));
         }
-        settled
-    })?;
-    let done = [done];
-    let palette = context.stdout_palette();
-    context.print(&format.text(&done, |_| table(&done, palette))?)
+        Ok(settled)
+    })
 }
 
 fn history(context: &Context, named: &Named) -> Result<(), Failure> {
@@ -270,15 +301,25 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
 
 fn undo(context: &Context, of: &Undo, format: Format) -> Result<(), Failure> {
     let name = &of.named.service;
+    let settled = take_back(context, name, &last(context, name)?, of.waiting.patience())?;
+    print(context, settled?, format)
+}
+
+/// The newest change that is in force.
+fn last(context: &Context, name: &str) -> Result<Change, Failure> {
     let changes = changes_of(context, name)?;
-    let Some(last) = changes.last(Of::Secret) else {
+    let none = || {
         let hint = format!("vadev secret history {name} shows what was changed");
-        return Err(OperateError::unfit(name, "there is no change to take back", hint).into());
+        OperateError::unfit(name, "there is no change to take back", hint)
     };
+    Ok(changes.last(Of::Secret).cloned().ok_or_else(none)?)
+}
+
+fn take_back(context: &Context, name: &str, last: &Change, patience: Patience) -> Result<Settled, Failure> {
     let values = last
         .values
         .iter()
         .map(|(key, value)| (key.clone(), value.before.clone()))
         .collect();
-    change(context, name, &values, Some(last.number), of.waiting, format)
+    put(context, name, &values, Some(last.number), patience)
 }

@@ -78,6 +78,9 @@ impl Run for Tls {
                     let site = context
                         .site_of_to(&platform, "Replace the gateway's certificate")
                         .await?;
+                    if platform.options.place.existing().is_none() {
+                        ask_for_anothers(context, &site, &secret).await?;
+                    }
                     self::create(&platform, &site, create).await
                 }
                 Verb::Renew(_) => {
@@ -102,6 +105,20 @@ impl Run for Tls {
     }
 }
 
+/// What vadev made it makes again; a certificate that it was given it can't give back.
+async fn ask_for_anothers(context: &Context, site: &Site, secret: &str) -> Result<(), Failure> {
+    // One that can't be read is worth nothing to anybody.
+    let now = tls::show(site, secret).await.ok().flatten();
+    match now.filter(|now| !now.development) {
+        Some(given) => context.insist(&format!(
+            "Replace the certificate for {} that was given to vadev and is good until {}?",
+            given.hosts.join(", "),
+            given.not_after.strftime("%Y-%m-%d")
+        )),
+        None => Ok(()),
+    }
+}
+
 async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Served, Failure> {
     let (Some(cert), Some(key)) = (&create.cert, &create.key) else {
         return develop(platform, site, create.hosts.clone()).await;
@@ -118,6 +135,12 @@ async fn create(platform: &Platform, site: &Site, create: &Create) -> Result<Ser
     } else {
         create.hosts.clone()
     };
+    if hosts.is_empty() {
+        site.reporter.warn(
+            "no host was checked: the gateway serves every host (*), and none was named",
+            Some("name those that it has to be for: --host shop.example.org".to_owned()),
+        );
+    }
     serve(
         platform,
         site,

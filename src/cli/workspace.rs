@@ -12,7 +12,7 @@ use crate::failure::{Failure, Family, Plain};
 use crate::profile::{Profile, ResolveError, Sources, Workspace, load_all, problem_in, read_workspace};
 
 /// The name of the workspace file.
-const FILE: &str = "vadev.yaml";
+pub const FILE: &str = "vadev.yaml";
 /// The folder of everything that vadev keeps beside the workspace file.
 const STATE: &str = ".vadev";
 /// The profile that is taken where neither the command line nor the workspace names one.

@@ -50,13 +50,7 @@ pub fn user_kubeconfigs(variable: Option<&OsStr>, home: &Path) -> Vec<PathBuf> {
 pub fn find_context(files: &[PathBuf], context: &str) -> Result<Target, ClusterError> {
     let mut known: Vec<String> = Vec::new();
     for file in files {
-        let Some(config) = read(file)? else { continue };
-        let names = config["contexts"].as_array().cloned().unwrap_or_default();
-        known.extend(
-            names
-                .iter()
-                .filter_map(|entry| entry["name"].as_str().map(str::to_owned)),
-        );
+        known.extend(contexts_in(file)?);
         if known.iter().any(|name| name == context) {
             return Ok(Target::new(file, context));
         }
@@ -66,6 +60,23 @@ pub fn find_context(files: &[PathBuf], context: &str) -> Result<Target, ClusterE
         name: context.to_owned(),
         known,
     })
+}
+
+/// The contexts of the files that can be read.
+pub fn contexts(files: &[PathBuf]) -> Vec<String> {
+    files
+        .iter()
+        .filter_map(|file| contexts_in(file).ok())
+        .flatten()
+        .collect()
+}
+
+fn contexts_in(file: &Path) -> Result<Vec<String>, ClusterError> {
+    let config = read(file)?.unwrap_or_default();
+    let entries = config["contexts"].as_array().into_iter().flatten();
+    Ok(entries
+        .filter_map(|entry| Some(entry["name"].as_str()?.to_owned()))
+        .collect())
 }
 
 /// Puts the cluster, user and context of `own` into the user's file, in place of entries of the same names. The

@@ -17,7 +17,7 @@ pub use error::ClusterError;
 pub use istio::{Istio, IstioPlan, Mesh};
 pub use kind::{Create, Kind, cluster_target};
 pub use kubeconfig::{
-    find_context, in_user_file, merge_into_user_file, remove_from_user_file, user_kubeconfig,
+    contexts, find_context, in_user_file, merge_into_user_file, remove_from_user_file, user_kubeconfig,
     user_kubeconfigs,
 };
 pub use manifest::digest as mesh_digest;

@@ -13,6 +13,7 @@ use crate::failure::{Failure, Family, Plain};
 use crate::image;
 use crate::k8s::{self, Applied, ApplyOptions, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
+use crate::profile::Stack;
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Origin, Setting};
 
@@ -25,8 +26,8 @@ pub struct ComponentOptions {
     pub keep_replicas: bool,
 }
 
-/// Brings missing images of the component to the nodes and applies its objects. Waits for no pod. What was applied, in the
-/// order of rendering.
+/// Brings missing images of the component to the nodes and applies its objects; `name` is its own, or that of one of its
+/// workloads. Waits for no pod. What was applied, in the order of rendering.
 pub async fn apply_component(
     platform: &Platform,
     cluster: &Cluster,
@@ -34,8 +35,9 @@ pub async fn apply_component(
     options: &ComponentOptions,
 ) -> Result<Vec<Applied>, Failure> {
     let images = images::resolve(platform).await?;
+    let (component, workload) = meant(platform.stack(), name);
     if let Some(wanted) = &options.image {
-        let found = images.deployed.get(name);
+        let found = images.deployed.get(workload);
         if found.is_none_or(|found| found.reference != *wanted || found.origin == Origin::StandIn) {
             let message = format!("the image {wanted} is neither in Docker nor in a registry that answers");
             return Err(Plain::new(Family::Supply, message)
@@ -43,14 +45,35 @@ pub async fn apply_component(
                 .into());
         }
     }
-    bring(platform, &images, name).await?;
-    let mut objects = rendered(platform, cluster, images, name).await?;
+    bring(platform, &images, component).await?;
+    let mut objects = rendered(platform, cluster, images, component).await?;
+    if objects.is_empty() {
+        let message = format!("nothing of {name} is in the profile {}", platform.stack().profile);
+        return Err(Plain::new(Family::Usage, message)
+            .with_hint(format!("vadev up {name} brings it"))
+            .into());
+    }
     if options.keep_replicas {
         keep_replicas(cluster, &mut objects).await?;
     }
     cluster.recheck().await?;
     let values: Vec<Value> = objects.iter().map(|object| object.value().clone()).collect();
     Ok(k8s::apply_all(cluster, &values, ApplyOptions::default()).await?)
+}
+
+/// The component that a name means, and the workload of it.
+fn meant<'a>(stack: &'a Stack, name: &'a str) -> (&'a str, &'a str) {
+    for system in &stack.infrastructure {
+        let system = &system.infrastructure;
+        if system.workloads.iter().any(|workload| workload.name == name) {
+            return (&system.name, name);
+        }
+        if system.is_called(name) {
+            let first = system.workloads.first();
+            return (&system.name, first.map_or(name, |workload| &workload.name));
+        }
+    }
+    (name, name)
 }
 
 /// A component's objects as `up` would render them now. A session that develops the service sees the workspace change, and

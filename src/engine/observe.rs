@@ -12,9 +12,9 @@ use super::remote;
 use crate::cluster::{ClusterError, Condition, Mesh};
 use crate::failure::Failure;
 use crate::image;
-use crate::k8s::{self, Cluster};
+use crate::k8s::{self, Cluster, KindInfo};
 use crate::plan::steps::CLUSTER;
-use crate::plan::{ClusterState, Observed};
+use crate::plan::{self, ClusterState, Observed};
 use crate::render::object::WORKSPACE;
 
 /// How long a running node may take to answer: it may just have been resumed.
@@ -62,8 +62,15 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
         .collect();
     let nodes = nodes(platform).await?;
     let cache = platform.supply.cache().root();
-    let (snapshot, missing, installed, certificate, seen) = tokio::join!(
+    let namespaces = [stack.namespaces.apps.as_str(), stack.namespaces.infra.as_str()];
+    let autoscalers: Vec<KindInfo> = KindInfo::find("autoscaling/v2", "HorizontalPodAutoscaler")
+        .copied()
+        .into_iter()
+        .collect();
+    let (snapshot, autoscalers, missing, installed, certificate, seen) = tokio::join!(
         k8s::observe(&cluster, &selector),
+        // Those too that `hpa set` or somebody else made.
+        k8s::observe_in(&cluster, &namespaces, "", &autoscalers),
         lacking(platform, images, &nodes, &wanted),
         Mesh::observe(&cluster, cache),
         gateway_tls::missing(platform, &cluster),
@@ -80,6 +87,7 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
         .iter()
         .map(|(reference, value)| (reference.into(), value.clone()))
         .collect();
+    observed.scaled = plan::scaled(autoscalers?.iter().map(|(_, value)| value));
     observed.images_to_ship = missing?;
     observed.images_to_ship.extend(seen.to_ship);
     observed.images_to_supply.extend(seen.to_build);

@@ -151,7 +151,10 @@ impl Platform {
     pub async fn target(&self) -> Result<Target, Failure> {
         match &self.options.place {
             Place::Own => Ok(self.kind().await?.target(&self.cluster_name())),
-            Place::Existing(existing) => Ok(existing.target.clone()),
+            Place::Existing(existing) => {
+                let target = existing.target.clone();
+                Ok(target.within(&self.stack().namespaces.apps))
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Target {
     pub kubeconfig: PathBuf,
     /// A context in it.
     pub context: String,
+    /// The namespace whose identity stands for the cluster's where the context's user may read no other.
+    pub namespace: Option<String>,
 }
 
 impl Target {
@@ -29,6 +31,22 @@ impl Target {
         Self {
             kubeconfig: kubeconfig.as_ref().to_owned(),
             context: context.into(),
+            namespace: None,
+        }
+    }
+
+    /// The same for a user who may have rights in this namespace alone.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// What is read to know the cluster by.
+    fn identified_by(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("the namespace kube-system, or {namespace}"),
+            None => "the namespace kube-system".to_owned(),
         }
     }
 }
@@ -38,7 +56,8 @@ impl Target {
 pub struct ClusterId {
     /// The context through which it is reached.
     pub context: String,
-    /// UID of its kube-system namespace, which lives exactly as long as the cluster.
+    /// UID of its kube-system namespace, which lives exactly as long as the cluster. Where that may not be read, of the
+    /// platform's own namespace.
     pub uid: String,
 }
 
@@ -68,8 +87,8 @@ impl Cluster {
     /// counts as not answering; a refusal (401, 403) ends at once.
     pub async fn connect(target: &Target, within: Duration) -> Result<Self, K8sError> {
         let (client, server) = client_for(target).await?;
-        let read = retrying("read", "the namespace kube-system", within, starting, || {
-            kube_system_uid(&client)
+        let read = retrying("read", &target.identified_by(), within, starting, || {
+            identity(&client, target.namespace.as_deref())
         })
         .await;
         let uid = read.map_err(|error| match error {
@@ -121,9 +140,13 @@ impl Cluster {
     pub async fn recheck(&self) -> Result<(), K8sError> {
         let (client, _) = client_for(&self.inner.target).await?;
         let within = Duration::from_secs(20);
-        let found = retrying("read", "the namespace kube-system", within, transient, || {
-            kube_system_uid(&client)
-        })
+        let found = retrying(
+            "read",
+            &self.inner.target.identified_by(),
+            within,
+            transient,
+            || identity(&client, self.inner.target.namespace.as_deref()),
+        )
         .await?;
         if found == self.inner.id.uid {
             return Ok(());
@@ -232,11 +255,94 @@ async fn client_for(target: &Target) -> Result<(kube::Client, String), K8sError>
     Ok((client, server))
 }
 
-async fn kube_system_uid(client: &kube::Client) -> Result<String, kube::Error> {
+/// What tells this cluster from every other. Rights in the platform's namespaces alone are enough to operate it, so one of these
+/// stands in where kube-system may not be read.
+async fn identity(client: &kube::Client, namespace: Option<&str>) -> Result<String, kube::Error> {
+    let refused = match (uid_of(client, "kube-system").await, namespace) {
+        (Err(kube::Error::Api(status)), Some(namespace)) if status.code == 403 => (status, namespace),
+        (found, _) => return found,
+    };
+    match uid_of(client, refused.1).await {
+        // Nothing is deployed: what is missing is the right to see that.
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(kube::Error::Api(refused.0)),
+        found => found,
+    }
+}
+
+async fn uid_of(client: &kube::Client, namespace: &str) -> Result<String, kube::Error> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let read = namespaces.get_metadata("kube-system");
+    let read = namespaces.get_metadata(namespace);
     // A silent peer (a paused node) would otherwise hold the request for ever.
     let answer = tokio::time::timeout(Duration::from_secs(5), read).await;
     let found = answer.map_err(|_| kube::Error::Service("no answer within 5 s".into()))??;
     Ok(found.metadata.uid.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// An API server that knows two namespaces and lets one of them be read.
+    fn server(readable: &'static str) -> kube::Client {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let asked = lines.next().unwrap().unwrap();
+                let _headers = lines.map_while(Result::ok).find(String::is_empty);
+                let name = asked
+                    .split(' ')
+                    .nth(1)
+                    .unwrap()
+                    .rsplit('/')
+                    .next()
+                    .unwrap()
+                    .to_owned();
+                let code = if name == "gone" { 404 } else { 403 };
+                let (code, body) = if name == readable {
+                    (
+                        200,
+                        serde_json::json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name, "uid": format!("uid-{name}")}}),
+                    )
+                } else {
+                    (
+                        code,
+                        serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": format!("no {name}"), "reason": "", "code": code}),
+                    )
+                };
+                let body = body.to_string();
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let mut config = kube::Config::new(url.parse().unwrap());
+        config.default_retry = false;
+        kube::Client::try_from(config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_may_read_the_platforms_namespace_alone_knows_the_cluster_by_it() {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let uid = async |readable, namespace| identity(&server(readable), namespace).await;
+        assert_eq!(uid("kube-system", Some("apps")).await.unwrap(), "uid-kube-system");
+        assert_eq!(uid("apps", Some("apps")).await.unwrap(), "uid-apps");
+        let refused = |found: Result<String, kube::Error>| match found {
+            Err(kube::Error::Api(status)) => (status.code, status.message),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            refused(uid("apps", None).await),
+            (403, "no kube-system".to_owned())
+        );
+        assert_eq!(
+            refused(uid("apps", Some("gone")).await),
+            (403, "no kube-system".to_owned())
+        );
+    }
 }

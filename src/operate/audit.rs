@@ -43,7 +43,7 @@ pub struct AuditQuery {
     pub user: Option<String>,
     /// Only of this verb.
     pub verb: Option<String>,
-    /// Only of this resource, in the plural as in URLs.
+    /// Only of this resource, as it is called in URLs or on kubectl's command line.
     pub resource: Option<String>,
     /// Only the last so many.
     pub tail: Option<usize>,
@@ -61,8 +61,34 @@ impl AuditQuery {
         let equals = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| has == wanted);
         contains(&self.user, &line.user)
             && equals(&self.verb, &line.verb)
-            && equals(&self.resource, &line.resource)
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|wanted| means(wanted, &line.resource))
     }
+}
+
+/// Whether somebody who types `wanted` means a resource: URLs have its plural.
+fn means(wanted: &str, resource: &str) -> bool {
+    const SHORT: [(&str, &str); 8] = [
+        ("cm", "configmaps"),
+        ("deploy", "deployments"),
+        ("hpa", "horizontalpodautoscalers"),
+        ("ns", "namespaces"),
+        ("po", "pods"),
+        ("pvc", "persistentvolumeclaims"),
+        ("sts", "statefulsets"),
+        ("svc", "services"),
+    ];
+    let wanted = wanted.to_lowercase();
+    let wanted = wanted.split('.').next().unwrap_or_default();
+    let ies = wanted.strip_suffix('y').map(|stem| format!("{stem}ies"));
+    wanted == resource
+        || SHORT.contains(&(wanted, resource))
+        || [format!("{wanted}s"), format!("{wanted}es")]
+            .iter()
+            .any(|plural| plural == resource)
+        || ies.is_some_and(|plural| plural == resource)
 }
 
 /// Hands the lines to `take`, oldest first.
@@ -194,6 +220,17 @@ mod tests {
         assert!(query("admin", "patch").wants(&line));
         assert!(!query("admin", "delete").wants(&line));
         assert!(parse("{\"half").is_none());
+        for wanted in [
+            "deployments",
+            "deployment",
+            "Deployment",
+            "deploy",
+            "deployments.apps",
+        ] {
+            assert!(means(wanted, "deployments"), "{wanted}");
+        }
+        assert!(means("networkpolicy", "networkpolicies") && means("ingress", "ingresses"));
+        assert!(!means("deploy", "pods") && !means("pod", "podtemplates"));
         assert_eq!((complete("a\nb"), after_last_line("a\nb")), ("a\n", "b"));
     }
 }

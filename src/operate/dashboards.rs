@@ -114,18 +114,22 @@ impl Page {
 
     /// As [`Page::target`], by what is deployed: whoever made it may have given it other labels and another port.
     fn target_of(&self, site: &Site, workloads: &[Workload]) -> ForwardTarget {
+        self.deployed(site, workloads)
+            .unwrap_or_else(|| self.target(site))
+    }
+
+    /// As [`Page::target_of`]; `None` where its system is not deployed.
+    pub(super) fn deployed(&self, site: &Site, workloads: &[Workload]) -> Option<ForwardTarget> {
         let mut target = self.target(site);
-        let deployed = workloads
+        let workload = workloads
             .iter()
-            .find(|one| one.name() == self.name && one.namespace() == target.namespace);
-        if let Some(workload) = deployed {
-            let selector = workload.selector();
-            if !selector.is_empty() {
-                target.selector = selector;
-            }
-            target.port = self.port(&workload.own_container()["ports"]);
+            .find(|one| one.name() == self.name && one.namespace() == target.namespace)?;
+        let selector = workload.selector();
+        if !selector.is_empty() {
+            target.selector = selector;
         }
-        target
+        target.port = self.port(&workload.own_container()["ports"]);
+        Some(target)
     }
 
     /// The page's port among those that a container declares.
@@ -159,10 +163,7 @@ impl Page {
 /// Whether a page's system is deployed.
 pub async fn is_deployed(site: &Site, page: &Page) -> Result<bool, Failure> {
     let workloads = site.workloads().await?;
-    let namespace = page.target(site).namespace;
-    Ok(workloads
-        .iter()
-        .any(|one| one.name() == page.name && one.namespace() == namespace))
+    Ok(page.deployed(site, &workloads).is_some())
 }
 
 impl Dashboards {

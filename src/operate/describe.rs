@@ -138,7 +138,7 @@ pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
         readable(mesh, Part::Mesh, &mut unreadable)?,
     );
     let container = |at: &str| workload.own_container().get(at);
-    let well = workload.ready() >= workload.replicas() && pods.iter().all(|pod| readiness(pod).is_ready());
+    let well = workload.ready() >= workload.replicas() && pods.iter().filter(|pod| counts(pod)).all(is_ready);
     let mut mesh = mesh;
     let sidecar = |pod: &&Pod| image_of(pod, SIDECAR).is_some();
     mesh.sidecars = pods.iter().filter(sidecar).count();
@@ -176,6 +176,17 @@ pub async fn describe(site: &Site, name: &str) -> Result<Description, Failure> {
             Some(diagnosis(site, &workload).await)
         },
     })
+}
+
+/// Whether a pod is still one of the replicas: not on its way out, nor one that has come to its end (evicted, finished) and is
+/// kept to be looked at.
+fn counts(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    readiness(pod).is_ready()
 }
 
 /// Why a workload is not ready, as every failed wait tells it.
@@ -350,6 +361,17 @@ mod tests {
             probe_words("readinessProbe", &probe),
             "readiness: GET /health on http, every 10 s, 3 failures"
         );
+    }
+
+    #[test]
+    fn pods_that_go_or_are_gone_are_no_replicas() {
+        let pod = |phase: &str, metadata: Value| -> Pod {
+            serde_json::from_value(json!({"metadata": metadata, "status": {"phase": phase}})).unwrap()
+        };
+        assert!(counts(&pod("Pending", json!({}))) && counts(&pod("Running", json!({}))));
+        assert!(!counts(&pod("Failed", json!({}))), "evicted");
+        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert!(!counts(&pod("Running", going)));
     }
 
     #[test]

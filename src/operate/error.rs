@@ -103,15 +103,20 @@ pub enum OperateError {
 impl OperateError {
     /// Nothing of the name, among what there is.
     pub fn unknown(name: &str, known: Vec<String>) -> Self {
+        Self::Unknown {
+            name: name.to_owned(),
+            nearest: Self::nearest(name, known),
+        }
+    }
+
+    /// What was most likely meant, among what there is.
+    pub fn nearest(name: &str, known: Vec<String>) -> Option<String> {
         let nearest = known
             .into_iter()
             .map(|other| (strsim::damerau_levenshtein(name, &other), other))
             .filter(|(distance, other)| *distance <= 2 + other.len() / 5)
             .min_by_key(|(distance, _)| *distance);
-        Self::Unknown {
-            name: name.to_owned(),
-            nearest: nearest.map(|(_, other)| other),
-        }
+        nearest.map(|(_, other)| other)
     }
 
     /// A refused request.

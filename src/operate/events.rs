@@ -95,6 +95,7 @@ pub async fn events(site: &Site, names: &[String], warnings: bool) -> Result<Vec
     let params = &params;
     let lists = namespaces.into_iter().map(|namespace| async move {
         let listed = site.api::<Event>(namespace).list(params).await;
+        let listed = site.readable(namespace, listed.map(|list| list.items));
         listed.map_err(|error| OperateError::request("list the events of", namespace, error))
     });
     let mut found: Vec<EventLine> = try_join_all(lists)
@@ -109,23 +110,35 @@ pub async fn events(site: &Site, names: &[String], warnings: bool) -> Result<Vec
     Ok(found)
 }
 
-/// Whether an event is about a workload or what it made: Kubernetes names those after it.
+/// Whether an event is about a workload or what it made: Kubernetes names those after it. By name and not by owner, because
+/// most of what one looks for has happened to pods that are gone.
 pub fn concerns(event: &EventLine, name: &str) -> bool {
-    let object = event.object.split_once('/').map_or("", |(_, object)| object);
+    let (kind, object) = event.object.split_once('/').unwrap_or_default();
+    if kind == "PersistentVolumeClaim" {
+        // `<volume>-<workload>-<number>`.
+        return object
+            .rsplit_once('-')
+            .is_some_and(|(claim, number)| is_number(number) && claim.ends_with(&format!("-{name}")));
+    }
     let Some(rest) = object.strip_prefix(name) else {
-        // A claim is called `<volume>-<workload>-<number>`.
-        return event.object.starts_with("PersistentVolumeClaim/") && object.contains(&format!("-{name}-"));
+        return false;
     };
-    // `redis-cache` begins with `redis` too, but what follows is a word and no hash, number or suffix of vadev's.
-    let words: Vec<&str> = rest.split('-').filter(|word| !word.is_empty()).collect();
+    // `redis-exporter` begins with `redis` too, but what follows is a word, and no number, hash or suffix of vadev's.
+    let vadevs = ["config", "secret", "hpa", "scratch"];
+    let made = |word: &str| vadevs.contains(&word) || is_number(word) || is_hash(word);
     rest.is_empty()
-        || rest.starts_with('-')
-            && words.iter().all(|word| {
-                ["config", "secret", "hpa"].contains(word)
-                    || word.chars().any(|c| c.is_ascii_digit())
-                    || word.len() == 5
-                    || word.len() >= 8
-            })
+        || rest
+            .strip_prefix('-')
+            .is_some_and(|rest| rest.split('-').all(made))
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_digit())
+}
+
+/// Whether Kubernetes made this part of a name up. It leaves the vowels out, so that no word comes about.
+fn is_hash(word: &str) -> bool {
+    word.len() >= 5 && word.chars().all(|c| "bcdfghjklmnpqrstvwxz2456789".contains(c))
 }
 
 #[cfg(test)]
@@ -150,7 +163,17 @@ mod tests {
         ));
         assert!(concerns(&about("ReplicaSet", "redis-0"), "redis"));
         assert!(concerns(&about("PersistentVolumeClaim", "data-redis-0"), "redis"));
+        assert!(concerns(&about("Pod", "redis-scratch-x2x9p"), "redis"));
+        assert!(concerns(&about("HorizontalPodAutoscaler", "redis-hpa"), "redis"));
         assert!(!concerns(&about("Pod", "rag-engine-1"), "agent-engine"));
+        for (kind, object) in [
+            ("Pod", "postgres-exporter-6c9f7d9c4-x2x9p"),
+            ("Deployment", "postgres-exporter"),
+            ("Pod", "postgres-migration-x2x9p"),
+            ("PersistentVolumeClaim", "data-postgres-exporter-0"),
+        ] {
+            assert!(!concerns(&about(kind, object), "postgres"), "{object}");
+        }
         assert!(!concerns(
             &about("Pod", "agent-engine-two-6c9f7d9c4"),
             "agent-engine"

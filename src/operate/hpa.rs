@@ -1,7 +1,7 @@
 //! Autoscalers: what they want, what they see, and where they disagree with a number set by hand.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -106,6 +106,24 @@ async fn of_workload(site: &Site, workload: &Workload) -> Result<Option<Horizont
         let target = hpa.spec.as_ref().map(|spec| &spec.scale_target_ref);
         target.is_some_and(|target| target.kind == workload.id.kind && target.name == workload.name())
     }))
+}
+
+/// Takes the autoscaler of a workload away, and says what it was; `None` where there is none. The replicas stay as they are.
+pub async fn remove(site: &Site, workload: &Workload) -> Result<Option<Hpa>, Failure> {
+    let Some(hpa) = of_workload(site, workload).await? else {
+        return Ok(None);
+    };
+    let name = hpa.metadata.name.as_deref().unwrap_or_default();
+    site.cluster.recheck().await?;
+    let deleted = site
+        .api::<HorizontalPodAutoscaler>(workload.namespace())
+        .delete(name, &DeleteParams::default())
+        .await;
+    match deleted {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(OperateError::request("remove", name, error).into()),
+        Ok(_) => Ok(Some(read(&hpa))),
+    }
 }
 
 fn requests_cpu(workload: &Workload) -> Result<(), OperateError> {
@@ -236,7 +254,7 @@ pub fn disagreement(hpa: &Hpa, replicas: u32) -> Option<String> {
 
 /// A line about metrics-server where it is missing: without it no autoscaler of CPU use works.
 pub async fn without_metrics(site: &Site) -> Result<Option<String>, Failure> {
-    if top::metrics_server(site).await? {
+    if top::metrics_server(site).await? != Some(false) {
         return Ok(None);
     }
     Ok(Some(

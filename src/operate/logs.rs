@@ -8,14 +8,19 @@ use futures::{Stream, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::site::{Site, Workload, pod_name};
-use crate::failure::Failure;
-use crate::k8s::{self, LogOptions};
+use super::site::{Site, Workload};
+use super::steady::Steady;
+use crate::failure::{Failure, Family, Plain};
+use crate::k8s;
+use crate::report::Reporter;
+
+mod source;
+
+use source::{Source, sources, told_of_silence};
 
 /// The sidecar's container.
 pub const SIDECAR: &str = "istio-proxy";
@@ -25,6 +30,9 @@ const REORDER: Duration = Duration::from_millis(250);
 
 /// How often new pods are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// After how long without an answer the cluster is said to be gone: whoever watches must not take that for silence.
+const LOST: Duration = Duration::from_secs(5);
 
 /// After how many of these looks new workloads are looked for too, where everything is followed.
 const CHOOSE_AGAIN: u64 = 5;
@@ -42,6 +50,8 @@ pub struct LogQuery {
     pub tail: Option<i64>,
     /// The sidecar's instead of the service's own.
     pub sidecar: bool,
+    /// Those of this container alone.
+    pub container: Option<String>,
     /// Of the containers' lives before their last restart.
     pub previous: bool,
 }
@@ -65,57 +75,10 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// One container of one pod.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Source {
-    namespace: String,
-    service: String,
-    pod: String,
-    container: String,
-}
-
 /// What a follower gives back when it ends: what it read, and the time of its last line.
 type Followed = (Source, Option<Timestamp>);
 
 type Lines = Pin<Box<dyn Stream<Item = Result<String, k8s::K8sError>> + Send>>;
-
-impl Source {
-    /// The line with its time taken off its front.
-    fn line(&self, raw: &str) -> LogLine {
-        let (time, message) = raw.split_once(' ').unwrap_or((raw, ""));
-        let (time, message) = match time.parse() {
-            Ok(time) => (time, message),
-            // Not what the kubelet promises; the line is worth more than its place.
-            Err(_) => (Timestamp::UNIX_EPOCH, raw),
-        };
-        LogLine {
-            time,
-            service: self.service.clone(),
-            namespace: self.namespace.clone(),
-            pod: self.pod.clone(),
-            container: self.container.clone(),
-            message: message.to_owned(),
-        }
-    }
-
-    /// By what its newest line is remembered.
-    fn key(&self) -> (String, String) {
-        (self.pod.clone(), self.container.clone())
-    }
-
-    fn options(&self, query: &LogQuery) -> LogOptions {
-        LogOptions {
-            container: Some(self.container.clone()),
-            tail: query.tail,
-            since_seconds: query
-                .since
-                .map(|since| i64::try_from(since.as_secs().max(1)).unwrap_or(i64::MAX)),
-            previous: query.previous,
-            timestamps: true,
-            ..LogOptions::default()
-        }
-    }
-}
 
 /// Hands every line to `take`, oldest first. Containers that have no such log (never started, never restarted) are
 /// passed over; that nothing at all could be read is an error.
@@ -125,7 +88,8 @@ pub async fn logs(
     mut take: impl FnMut(LogLine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let workloads = site.chosen(&query.names).await?;
-    let sources = sources(site, &workloads, query.sidecar).await?;
+    let sources = sources(site, &workloads, query).await?;
+    told_of_silence(site, query, &workloads, &sources)?;
     let mut newest = BTreeMap::new();
     merge(site, query, &sources, |line| {
         newest.insert((line.pod.clone(), line.container.clone()), line.time);
@@ -138,62 +102,13 @@ pub async fn logs(
     Ok(())
 }
 
-async fn sources(site: &Site, workloads: &[Workload], sidecar: bool) -> Result<BTreeSet<Source>, Failure> {
-    let mut pods: BTreeMap<String, Vec<(Pod, Value)>> = BTreeMap::new();
-    for workload in workloads {
-        if !pods.contains_key(workload.namespace()) {
-            let listed = site.pods_by(workload.namespace(), "").await?;
-            let listed = listed.into_iter().map(|pod| {
-                let labels = json!(pod.metadata.labels);
-                (pod, labels)
-            });
-            pods.insert(workload.namespace().to_owned(), listed.collect());
-        }
-    }
-    let mut found = BTreeSet::new();
-    for workload in workloads {
-        let of = pods.get(workload.namespace()).into_iter().flatten();
-        for (pod, _) in of.filter(|(_, labels)| takes(workload, labels)) {
-            for container in containers(pod, sidecar) {
-                found.insert(Source {
-                    namespace: workload.namespace().to_owned(),
-                    service: workload.name().to_owned(),
-                    pod: pod_name(pod).to_owned(),
-                    container,
-                });
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Whether the workload's selector takes a pod with these labels; an empty one takes none.
-fn takes(workload: &Workload, labels: &Value) -> bool {
-    !workload.selector().is_empty() && k8s::selects(&workload.value["spec"]["selector"], labels)
-}
-
-fn containers(pod: &Pod, sidecar: bool) -> Vec<String> {
-    let spec = pod.spec.as_ref();
-    let own = spec.iter().flat_map(|spec| &spec.containers);
-    let init = spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    let names = own.chain(init).map(|container| container.name.clone());
-    let mut names: Vec<String> = names.filter(|name| (name == SIDECAR) == sidecar).collect();
-    if !sidecar {
-        // Init containers that end say nothing that one looks for among a service's lines.
-        let main = spec.iter().flat_map(|spec| &spec.containers).map(|c| &c.name);
-        let main: BTreeSet<&String> = main.collect();
-        names.retain(|name| main.contains(name));
-    }
-    names
-}
-
 /// What is there now: every container's log is in order, so the next line is always the oldest of their heads. Holds one
 /// line a container, however long the logs are.
 async fn merge(
     site: &Site,
     query: &LogQuery,
     sources: &BTreeSet<Source>,
-    mut take: impl FnMut(LogLine) -> Result<(), Failure>,
+    take: impl FnMut(LogLine) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut opening: FuturesUnordered<_> = sources
         .iter()
@@ -203,7 +118,7 @@ async fn merge(
             (source, opened)
         })
         .collect();
-    let mut heads: Vec<(&Source, Lines, LogLine)> = Vec::new();
+    let mut heads: Vec<Head<'_>> = Vec::new();
     let mut refusal = None;
     let mut any = false;
     while let Some((source, opened)) = opening.next().await {
@@ -211,8 +126,8 @@ async fn merge(
             Ok(lines) => {
                 any = true;
                 let mut lines: Lines = Box::pin(lines);
-                if let Some(raw) = lines.next().await {
-                    heads.push((source, lines, source.line(&raw?)));
+                if let Some(line) = next(&site.reporter, source, &mut lines).await {
+                    heads.push((source, lines, line));
                 }
             }
             Err(error) => refusal = Some(error),
@@ -221,6 +136,18 @@ async fn merge(
     if let (Some(error), false, false) = (refusal, any, query.follow) {
         return Err(error.into());
     }
+    in_order(&site.reporter, heads, take).await
+}
+
+/// A container's log with its oldest line that was not taken yet.
+type Head<'a> = (&'a Source, Lines, LogLine);
+
+/// Takes every line of these logs, the oldest first.
+async fn in_order(
+    reporter: &Reporter,
+    mut heads: Vec<Head<'_>>,
+    mut take: impl FnMut(LogLine) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
         let oldest = heads
             .iter()
@@ -229,15 +156,26 @@ async fn merge(
         let Some(at) = oldest.map(|(at, _)| at) else {
             return Ok(());
         };
-        let next = heads[at].1.next().await.transpose()?;
-        let line = match next {
-            Some(raw) => {
-                let line = heads[at].0.line(&raw);
-                std::mem::replace(&mut heads[at].2, line)
-            }
+        let (source, lines, _) = &mut heads[at];
+        let line = match next(reporter, source, lines).await {
+            Some(line) => std::mem::replace(&mut heads[at].2, line),
             None => heads.swap_remove(at).2,
         };
         take(line)?;
+    }
+}
+
+/// The next line of a container; none at its end. A pod that is killed meanwhile breaks its log off, and nobody else's.
+async fn next(reporter: &Reporter, source: &Source, lines: &mut Lines) -> Option<LogLine> {
+    match lines.next().await? {
+        Ok(raw) => Some(source.line(&raw)),
+        Err(error) => {
+            reporter.warn(
+                format!("the log of {} breaks off here: {error}", source.pod),
+                None,
+            );
+            None
+        }
     }
 }
 
@@ -260,6 +198,7 @@ async fn go_on(
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looks = 0_u64;
+    let mut steady = Steady::new(site.reporter.clone());
     loop {
         let due = held.values().map(|(due, _)| *due).min();
         tokio::select! {
@@ -286,13 +225,16 @@ async fn go_on(
                 followed.remove(&source);
             }
             _ = look.tick() => {
-                // What fails once is tried again; what is followed already goes on meanwhile.
-                if query.names.is_empty() && looks > 0 && looks.is_multiple_of(CHOOSE_AGAIN)
-                    && let Ok(now) = site.chosen(&query.names).await
-                {
-                    workloads = now;
-                }
-                let Ok(now) = sources(site, &workloads, query.sidecar).await else { continue };
+                // What fails is tried again; what is followed already goes on meanwhile.
+                let choose = query.names.is_empty() && looks > 0 && looks.is_multiple_of(CHOOSE_AGAIN);
+                let now = timeout(LOST, async {
+                    if choose {
+                        workloads = site.chosen(&query.names).await?;
+                    }
+                    sources(site, &workloads, query).await
+                });
+                let now = now.await.unwrap_or_else(|_| Err(silent_cluster().into()));
+                let Some(now) = steady.look(now)? else { continue };
                 for source in &now {
                     if !followed.insert(source.clone()) {
                         continue;
@@ -310,6 +252,14 @@ async fn go_on(
             }
         }
     }
+}
+
+fn silent_cluster() -> Plain {
+    Plain::new(
+        Family::Cluster,
+        format!("the cluster has not answered for {} s", LOST.as_secs()),
+    )
+    .with_hint("vadev status shows whether it is up")
 }
 
 /// One container through all its lives, until its pod is gone or nobody listens.
@@ -352,41 +302,40 @@ async fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::stream;
 
-    #[test]
-    fn a_line_is_taken_apart() {
-        let source = Source {
+    #[tokio::test]
+    async fn a_log_that_breaks_off_keeps_the_others_from_nothing() {
+        let source = |pod: &str| Source {
             namespace: "n".into(),
             service: "s".into(),
-            pod: "p".into(),
+            pod: pod.into(),
             container: "c".into(),
         };
-        let line = source.line("2026-11-23T17:49:08.100000000Z hello  you");
-        assert_eq!(line.message, "hello  you");
-        assert_eq!(line.time.to_string(), "2026-11-23T17:49:08.1Z");
-        assert_eq!(source.line("no time here").message, "no time here");
-    }
-
-    #[test]
-    fn the_sidecar_is_a_native_one_or_not() {
-        let pod: Pod = serde_json::from_value(json!({"spec": {
-            "containers": [{"name": "agent-engine"}],
-            "initContainers": [{"name": "istio-init"}, {"name": "istio-proxy"}],
-        }}))
-        .unwrap();
-        assert_eq!(containers(&pod, false), ["agent-engine"]);
-        assert_eq!(containers(&pod, true), ["istio-proxy"]);
-    }
-
-    #[test]
-    fn pods_are_taken_by_expressions_too() {
-        let workload = |selector: Value| Workload {
-            id: k8s::ObjectRef::new("apps/v1", "Deployment", "n", "a"),
-            value: json!({"spec": {"selector": selector}}),
+        let at = |second: u32, text: &str| Ok(format!("2026-11-23T17:49:{second:02}Z {text}"));
+        let killed = || {
+            Err(k8s::K8sError::Forward {
+                target: "a".into(),
+                problem: "killed".into(),
+            })
         };
-        let canary = json!({"matchExpressions": [{"key": "track", "operator": "In", "values": ["canary"]}]});
-        assert!(takes(&workload(canary.clone()), &json!({"track": "canary"})));
-        assert!(!takes(&workload(canary), &json!({"track": "stable"})));
-        assert!(!takes(&workload(json!({})), &json!({"track": "stable"})));
+        let (a, b) = (source("a"), source("b"));
+        let logs: [(&Source, Lines); 2] = [
+            (&a, Box::pin(stream::iter([at(1, "a1"), at(3, "a3"), killed()]))),
+            (&b, Box::pin(stream::iter([at(2, "b2"), at(4, "b4")]))),
+        ];
+        let reporter = Reporter::silent();
+        let mut heads = Vec::new();
+        for (source, mut lines) in logs {
+            let line = next(&reporter, source, &mut lines).await.unwrap();
+            heads.push((source, lines, line));
+        }
+        let mut taken = Vec::new();
+        let done = in_order(&reporter, heads, |line| {
+            taken.push(line.message);
+            Ok(())
+        });
+        done.await.unwrap();
+        assert_eq!(taken, ["a1", "b2", "a3", "b4"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Working with a deployment: looking at it, rolling out, configuring, backing up. Every function takes a [`Site`], a
 //! cluster with the platform in it, whoever made that cluster; nothing here knows kind or Docker.
 
+pub mod arrival;
 pub mod audit;
 pub mod backup;
 pub mod changes;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::site::{Site, Workload};
+use super::site::{Site, Workload, if_allowed};
 use crate::failure::Failure;
-use crate::k8s::{K8sError, KindInfo, Snapshot, observe_in, observe_kinds, own_container, selects};
+use crate::k8s::{KindInfo, ObjectRef, find, observe_in, observe_kinds, own_container, selects};
 
 /// Something with pods, as policies see it.
 #[derive(Debug, Clone)]
@@ -43,12 +43,15 @@ pub struct Reachability {
     /// What enforces them; absent where nothing runs that is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced_by: Option<String>,
+    /// The network that is known to enforce none; absent where one does, or where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignored_by: Option<String>,
     /// Every pair.
     pub pairs: Vec<Pair>,
 }
 
 /// Networks that enforce policies, by the name of a `DaemonSet` of theirs.
-const ENFORCERS: [&str; 11] = [
+const ENFORCERS: [&str; 10] = [
     "calico-node",
     "canal",
     "cilium",
@@ -59,15 +62,33 @@ const ENFORCERS: [&str; 11] = [
     "weave-net",
     "kube-router",
     "kube-network-policies",
-    "kindnet",
 ];
+
+/// What only the node image that vadev makes from packages has: its network is a program of the nodes and no `DaemonSet`, and
+/// enforces no policies.
+const OWN_NETWORK: &str = "vadev:node-network";
+
+/// Since this build kind's own network enforces policies: the one of kind 0.24.
+const KINDNET_ENFORCES: u32 = 20_240_813;
+
+/// Whether kind's own network is new enough. Its images are called after the day: `kindest/kindnetd:v20250512-df8de77b`.
+fn is_new_kindnet(daemon: &Value) -> bool {
+    let image = daemon["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    let tag = image.and_then(|image| image.rsplit_once(":v")?.1.get(..8));
+    let day: Option<u32> = tag.and_then(|day| day.parse().ok());
+    day.is_some_and(|day| day >= KINDNET_ENFORCES)
+}
 
 /// What enforces policies among a cluster's `DaemonSet`s.
 fn enforcer<'a>(daemons: impl Iterator<Item = &'a Value>) -> Option<String> {
     daemons
         .filter(|daemon| {
             let name = daemon["metadata"]["name"].as_str().unwrap_or_default();
-            ENFORCERS.contains(&name) || (name == "aws-node" && is_aws_agent_on(daemon))
+            match name {
+                "aws-node" => is_aws_agent_on(daemon),
+                "kindnet" => is_new_kindnet(daemon),
+                name => ENFORCERS.contains(&name),
+            }
         })
         .find_map(|daemon| Some(daemon["metadata"]["name"].as_str()?.to_owned()))
 }
@@ -93,15 +114,19 @@ pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Rea
         kind("apps/v1", "DaemonSet"),
     );
     let ours = [site.namespaces.apps.as_str(), site.namespaces.infra.as_str()];
-    let (workloads, policies, namespaces, daemons) = tokio::join!(
+    let own = ObjectRef::new("rbac.authorization.k8s.io/v1", "ClusterRole", "", OWN_NETWORK);
+    let (workloads, policies, namespaces, daemons, own) = tokio::join!(
         site.workloads(),
         observe_in(&site.cluster, &ours, "", &policy),
         observe_kinds(&site.cluster, "", &namespace),
-        observe_kinds(&site.cluster, "", &daemon)
+        observe_kinds(&site.cluster, "", &daemon),
+        find(&site.cluster, &own)
     );
     let (workloads, policies) = (workloads?, policies?);
     // Of the whole cluster, which a user of a shared one may not read: without them less is known, and that is said.
-    let (namespaces, daemons) = (readable(namespaces)?, readable(daemons)?);
+    let (namespaces, daemons) = (if_allowed(namespaces)?, if_allowed(daemons)?);
+    let own = if_allowed(own)?.is_some();
+    let enforced_by = enforcer(daemons.iter().map(|(_, value)| value));
     let policies: Vec<&Value> = policies.iter().map(|(_, value)| value).collect();
     let labels_of = |namespace: &str| {
         let one = namespaces.iter().find(|(id, _)| id.name == namespace);
@@ -110,9 +135,7 @@ pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Rea
             |(_, one)| one["metadata"]["labels"].clone(),
         )
     };
-    let ours = workloads
-        .iter()
-        .filter(|one| one.namespace() != site.namespaces.mesh);
+    let ours = workloads.iter().filter(|one| site.is_ours(one));
     let peers: Vec<Peer> = ours.map(|one| peer(one, labels_of(one.namespace()))).collect();
     let mut pairs = Vec::new();
     for from in &peers {
@@ -129,17 +152,10 @@ pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Rea
     }
     Ok(Reachability {
         policies: policies.len(),
-        enforced_by: enforcer(daemons.iter().map(|(_, value)| value)),
+        ignored_by: (own && enforced_by.is_none()).then(|| "the network of vadev's node image".to_owned()),
+        enforced_by,
         pairs,
     })
-}
-
-/// Nothing, where it may not be read.
-fn readable(found: Result<Snapshot, K8sError>) -> Result<Snapshot, K8sError> {
-    match found {
-        Err(error) if error.is_forbidden() => Ok(Snapshot::default()),
-        other => other,
-    }
 }
 
 fn peer(workload: &Workload, namespace_labels: Value) -> Peer {
@@ -309,6 +325,18 @@ mod tests {
             None
         );
         assert!(found(&daemon("aws-node", &["--enable-network-policy=true"])).is_some());
+        let kindnet = |tag: &str| {
+            let image = format!("docker.io/kindest/kindnetd:{tag}");
+            json!({"metadata": {"name": "kindnet"}, "spec": {"template": {"spec": {"containers": [{"image": image}]}}}})
+        };
+        assert_eq!(found(&kindnet("v20250512-df8de77b")).as_deref(), Some("kindnet"));
+        assert_eq!(found(&kindnet("v20240202-8f1494ea")), None);
+    }
+
+    #[test]
+    fn the_network_of_vadevs_nodes_is_known_by_its_role() {
+        let manifest = include_str!("../supply/recipes/node/files/manifests/default-cni.yaml");
+        assert!(manifest.contains(&format!("name: {OWN_NETWORK}")));
     }
 }
 

@@ -7,11 +7,11 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::dashboards::{PAGES, is_deployed};
+use super::dashboards::PAGES;
 use super::error::OperateError;
 use super::site::Site;
 use crate::failure::Failure;
-use crate::k8s::{Forward, ForwardTarget};
+use crate::k8s::Forward;
 use crate::report::Reporter;
 
 /// One series of an answer.
@@ -59,12 +59,26 @@ pub enum Named {
 
 /// Istio's own telemetry.
 const ISTIO: &str = "Istio's telemetry";
-/// The sidecars' counters.
+/// The sidecars' counters. vadev's Prometheus gives them Istio's names, and says by the label `counted_by` what they are.
 const PROXIES: &str = "the proxies' own counters";
 /// What services count themselves.
 const SERVICES: &str = "the services' own counters";
 
 impl Named {
+    /// Every one, by the name that people type.
+    pub const ALL: [(&str, Self); 3] = [
+        ("targets", Self::Targets),
+        ("errors", Self::Errors),
+        ("latency", Self::Latency),
+    ];
+
+    /// The question of this name.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find_map(|(name, named)| (*name == text).then_some(*named))
+    }
+
     fn ways(self) -> &'static [Way] {
         match self {
             Self::Targets => &[Way {
@@ -75,8 +89,13 @@ impl Named {
             Self::Errors => &[
                 Way {
                     source: ISTIO,
-                    needs: "istio_requests_total",
-                    query: "sum by (destination_service_name) (rate(istio_requests_total{reporter=\"destination\",response_code=~\"5..\"}[5m])) or 0 * sum by (destination_service_name) (rate(istio_requests_total{reporter=\"destination\"}[5m]))",
+                    needs: "istio_requests_total{counted_by=\"\"}",
+                    query: "sum by (destination_service_name) (rate(istio_requests_total{counted_by=\"\",reporter=\"destination\",response_code=~\"5..\"}[5m])) or 0 * sum by (destination_service_name) (rate(istio_requests_total{counted_by=\"\",reporter=\"destination\"}[5m]))",
+                },
+                Way {
+                    source: PROXIES,
+                    needs: "istio_requests_total{counted_by=\"envoy\"}",
+                    query: "sum by (destination_service_name) (rate(istio_requests_total{counted_by=\"envoy\",reporter=\"destination\",response_code=~\"5..\"}[5m])) or 0 * sum by (destination_service_name) (rate(istio_requests_total{counted_by=\"envoy\",reporter=\"destination\"}[5m]))",
                 },
                 Way {
                     source: PROXIES,
@@ -92,8 +111,13 @@ impl Named {
             Self::Latency => &[
                 Way {
                     source: ISTIO,
-                    needs: "istio_request_duration_milliseconds_bucket",
-                    query: "histogram_quantile(0.95, sum by (destination_service_name, le) (rate(istio_request_duration_milliseconds_bucket{reporter=\"destination\"}[5m])))",
+                    needs: "istio_request_duration_milliseconds_bucket{counted_by=\"\"}",
+                    query: "histogram_quantile(0.95, sum by (destination_service_name, le) (rate(istio_request_duration_milliseconds_bucket{counted_by=\"\",reporter=\"destination\"}[5m])))",
+                },
+                Way {
+                    source: PROXIES,
+                    needs: "istio_request_duration_milliseconds_bucket{counted_by=\"envoy\"}",
+                    query: "histogram_quantile(0.95, sum by (destination_service_name, le) (rate(istio_request_duration_milliseconds_bucket{counted_by=\"envoy\",reporter=\"destination\"}[5m])))",
                 },
                 Way {
                     source: PROXIES,
@@ -120,23 +144,14 @@ pub struct Prometheus {
 impl Prometheus {
     /// Opens a way to it; says how to get one where there is none.
     pub async fn connect(site: &Site) -> Result<Self, Failure> {
+        let workloads = site.workloads().await?;
         let page = PAGES.iter().find(|page| page.name == "prometheus");
-        let deployed = match page {
-            Some(page) => is_deployed(site, page).await?,
-            None => false,
-        };
-        if !deployed {
-            return Err(OperateError::Absent {
-                what: "prometheus".to_owned(),
-                hint: "vadev up -p demo brings it; vadev profile list shows what else does".to_owned(),
-            }
-            .into());
-        }
-        let target = ForwardTarget {
-            namespace: site.namespaces.infra.clone(),
-            selector: "app=prometheus".to_owned(),
-            port: 9090,
-        };
+        // Whoever made it may have given it other labels and another port.
+        let target = page.and_then(|page| page.deployed(site, &workloads));
+        let target = target.ok_or_else(|| OperateError::Absent {
+            what: "prometheus".to_owned(),
+            hint: "vadev up -p demo brings it; vadev profile list shows what else does".to_owned(),
+        })?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let forward = Forward::open(&site.cluster, target, any, Reporter::silent()).await?;
         let client = reqwest::Client::builder()
@@ -193,8 +208,26 @@ impl Prometheus {
         Ok(read(&value["data"]))
     }
 
+    /// Answers what was typed: one of the named questions, else an expression.
+    pub async fn ask(&self, what: &str, range: Option<Duration>) -> Result<Answer, Failure> {
+        if let Some(named) = Named::of(what) {
+            return self.named(named, range).await;
+        }
+        let series = self.query(what, range).await?;
+        if series.is_empty()
+            && let Some(error) = mistyped(what)
+        {
+            return Err(error.into());
+        }
+        Ok(Answer {
+            query: what.to_owned(),
+            source: None,
+            series,
+        })
+    }
+
     /// Answers a named question from the best series there are.
-    pub async fn named(&self, named: Named, range: Option<Duration>) -> Result<Answer, Failure> {
+    async fn named(&self, named: Named, range: Option<Duration>) -> Result<Answer, Failure> {
         for way in named.ways() {
             if self
                 .query(&format!("count({})", way.needs), None)
@@ -216,6 +249,20 @@ impl Prometheus {
         }
         .into())
     }
+}
+
+/// A single word that is the name of no series is most likely a question's, mistyped. A series may well be called like one
+/// (`error`), so this is for words that were asked for in vain.
+fn mistyped(what: &str) -> Option<OperateError> {
+    let word = |c: char| c.is_ascii_alphabetic() || c == '-';
+    let known = Named::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let nearest = OperateError::nearest(what, known).filter(|_| what.chars().all(word))?;
+    let problem = "there is neither a question nor a series of this name";
+    Some(OperateError::unfit(
+        what,
+        problem,
+        format!("did you mean `{nearest}`?"),
+    ))
 }
 
 /// A value in a form body: everything but letters and digits as `%XX`.
@@ -289,6 +336,7 @@ pub fn sparkline(samples: &[(f64, f64)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Diagnose as _;
     use serde_json::json;
 
     #[test]
@@ -303,6 +351,46 @@ mod tests {
         let matrix =
             json!({"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "0"], [2, "NaN"]]}]});
         assert_eq!(read(&matrix)[0].samples.len(), 2);
+    }
+
+    #[test]
+    fn the_source_is_whoever_counted() {
+        for named in [Named::Errors, Named::Latency] {
+            let ways = named.ways();
+            for (way, label, source) in [
+                (ways[0], "counted_by=\"\"", ISTIO),
+                (ways[1], "counted_by=\"envoy\"", PROXIES),
+            ] {
+                assert_eq!(way.source, source);
+                assert!(way.needs.contains(label), "{}", way.needs);
+                let counted = way.query.matches("istio_request").count();
+                assert_eq!(way.query.matches(label).count(), counted, "{}", way.query);
+            }
+        }
+        let files = crate::catalog::embedded_files();
+        let (_, prometheus) = files
+            .iter()
+            .find(|(name, _)| name.ends_with("prometheus-grafana.yaml"))
+            .unwrap();
+        // Once a series has Istio's name, nothing tells it from Istio's any more.
+        let (label, renamed) = (
+            prometheus.find("target_label: counted_by").unwrap(),
+            prometheus.find("replacement: istio_requests_total").unwrap(),
+        );
+        assert!(label < renamed);
+    }
+
+    #[test]
+    fn a_mistyped_question_is_answered_with_the_nearest() {
+        assert!(
+            mistyped("latencyy")
+                .unwrap()
+                .hint()
+                .unwrap()
+                .contains("`latency`")
+        );
+        assert!(mistyped("up").is_none() && mistyped("sum(errors)").is_none());
+        assert_eq!(Named::of("errors"), Some(Named::Errors));
     }
 
     #[test]

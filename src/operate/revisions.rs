@@ -13,6 +13,9 @@ use super::site::{Site, Workload};
 use crate::failure::Failure;
 use crate::k8s::{adopt, own_container, own_container_at};
 
+/// What a change of configuration is called. A template has only a digest of it: the values are beside the workload.
+pub const CONFIGURATION: &str = "configuration";
+
 /// One revision.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -48,8 +51,8 @@ pub async fn history(site: &Site, workload: &Workload) -> Result<Vec<Revision>, 
     Ok(found)
 }
 
-/// Goes back to a revision, by default the one before. Returns the workload as it is then and the revision that was
-/// taken. Does not wait.
+/// Goes back to a revision, by default the one before. Returns the workload as it is then and the revision that was taken, whose
+/// change is what distinguishes it from what it replaced. Does not wait.
 pub async fn undo(
     site: &Site,
     workload: &Workload,
@@ -82,7 +85,9 @@ pub async fn undo(
     let changed = change(site, workload, Patch::Json::<Value>(patch)).await?;
     // What came back with the old template has to go again when another one is applied.
     adopt(&site.cluster, &workload.id, &["spec", "template"], &[RESTARTED]).await?;
-    Ok((changed, wanted.clone()))
+    let mut taken = wanted.clone();
+    taken.change = difference(name, &workload.value["spec"]["template"], &wanted.template);
+    Ok((changed, taken))
 }
 
 fn owned(meta: &ObjectMeta, workload: &Workload) -> bool {
@@ -176,7 +181,7 @@ fn difference(name: &str, before: &Value, after: &Value) -> String {
     }
     let annotation = |template: &Value, name: &str| template["metadata"]["annotations"][name].clone();
     if annotation(before, "vadev.dev/config-digest") != annotation(after, "vadev.dev/config-digest") {
-        words.push("configuration".to_owned());
+        words.push(CONFIGURATION.to_owned());
     }
     let restarted = "kubectl.kubernetes.io/restartedAt";
     if annotation(before, restarted) != annotation(after, restarted) {

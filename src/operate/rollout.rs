@@ -18,6 +18,15 @@ use crate::k8s::{MANAGER, ObjectRef, Scope, View, WaitOptions};
 /// The annotation by which kubectl restarts a rollout too: either's restarts look the same in a history.
 pub(super) const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
+/// How long a rollout is waited for, and whether one that can't finish is taken back.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Longest wait for the pods of one workload.
+    pub within: Duration,
+    /// Go back to what was before.
+    pub auto_undo: bool,
+}
+
 /// How a rollout came out.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -104,31 +113,6 @@ pub async fn settle(
             Err(error.into())
         }
     }
-}
-
-/// As [`settle`], for several at once.
-pub async fn settle_all(
-    site: &Site,
-    workloads: &[Workload],
-    cause: &str,
-    within: Duration,
-) -> Result<Vec<Rollout>, Failure> {
-    let waits = workloads
-        .iter()
-        .map(|workload| settle(site, workload, cause, within));
-    futures::future::try_join_all(waits).await
-}
-
-/// Replaces every pod of these workloads, as their strategies say.
-pub async fn restart(site: &Site, names: &[String], within: Duration) -> Result<Vec<Rollout>, Failure> {
-    let workloads = site.chosen(names).await?;
-    site.cluster.recheck().await?;
-    let mut changed = Vec::with_capacity(workloads.len());
-    for workload in &workloads {
-        refuse_paused(workload)?;
-        changed.push(mark_restart(site, workload).await?);
-    }
-    settle_all(site, &changed, "restart", within).await
 }
 
 /// A paused Deployment takes changes and rolls nothing out: waiting for it would be for ever.

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::error::OperateError;
 use crate::failure::Failure;
 use crate::k8s::{
-    Cluster, ExecTarget, KindInfo, ObjectRef, Snapshot, observe_in, own_container, selector_text,
+    Cluster, ExecTarget, K8sError, KindInfo, MANAGED_BY, ObjectRef, observe_in, own_container, selector_text,
 };
 use crate::profile::stack::Namespaces;
+use crate::render::metrics;
 use crate::render::object::{COMPONENT, ORIGIN, PROMOTED_COMPONENT};
 use crate::report::Reporter;
 
@@ -144,25 +145,29 @@ impl Site {
         ]
     }
 
-    /// What runs in the platform's namespaces: applications first, then systems, then the mesh's own.
+    /// What runs in the platform's namespaces: applications first, then systems, then the mesh's own, and last what vadev has
+    /// put into the cluster's own namespace.
     pub async fn workloads(&self) -> Result<Vec<Workload>, Failure> {
         let kinds = workload_kinds();
         let ours = [self.namespaces.apps.as_str(), self.namespaces.infra.as_str()];
         let mesh = [self.namespaces.mesh.as_str()];
-        let (ours, mesh) = tokio::join!(
+        let (ours, mesh, parts) = tokio::join!(
             observe_in(&self.cluster, &ours, "", &kinds),
-            observe_in(&self.cluster, &mesh, "", &kinds)
+            observe_in(&self.cluster, &mesh, "", &kinds),
+            observe_in(&self.cluster, &[metrics::NAMESPACE], MANAGED_BY, &kinds)
         );
-        let mesh = match mesh {
-            // Who may look only into the platform's own namespaces is to see those.
-            Err(error) if error.is_forbidden() => Snapshot::default(),
-            other => other?,
-        };
+        // Who may look only into the platform's own namespaces is to see those.
+        let (mesh, parts) = (if_allowed(mesh)?, if_allowed(parts)?);
         let ours = ours?;
-        let rank = |namespace: &str| self.all_namespaces().iter().position(|one| *one == namespace);
+        let rank = |namespace: &str| {
+            let known = self.all_namespaces();
+            let at = known.iter().position(|one| *one == namespace);
+            at.unwrap_or(known.len())
+        };
         let mut found: Vec<Workload> = ours
             .iter()
             .chain(mesh.iter())
+            .chain(parts.iter())
             .map(|(id, value)| Workload {
                 id: id.clone(),
                 value: value.clone(),
@@ -170,6 +175,27 @@ impl Site {
             .collect();
         found.sort_by_key(|one| (rank(one.namespace()), one.name().to_owned()));
         Ok(found)
+    }
+
+    /// Whether a workload is one of the platform's applications or systems, and not of the mesh or the cluster.
+    pub fn is_ours(&self, workload: &Workload) -> bool {
+        [&self.namespaces.apps, &self.namespaces.infra]
+            .iter()
+            .any(|namespace| *namespace == workload.namespace())
+    }
+
+    /// What was asked of a namespace; nothing where it is the mesh's, and the context's user may not look into that.
+    pub(super) fn readable<T: Default>(
+        &self,
+        namespace: &str,
+        found: Result<T, kube::Error>,
+    ) -> Result<T, kube::Error> {
+        match found {
+            Err(kube::Error::Api(status)) if status.code == 403 && namespace == self.namespaces.mesh => {
+                Ok(T::default())
+            }
+            other => other,
+        }
     }
 
     /// The workload of a name; a name that nothing has is told with the nearest one.
@@ -188,8 +214,7 @@ impl Site {
     pub async fn chosen(&self, names: &[String]) -> Result<Vec<Workload>, Failure> {
         let all = self.workloads().await?;
         if names.is_empty() {
-            let ours = |one: &Workload| one.namespace() != self.namespaces.mesh;
-            return Ok(all.into_iter().filter(ours).collect());
+            return Ok(all.into_iter().filter(|one| self.is_ours(one)).collect());
         }
         Ok(named(&all, names)?)
     }
@@ -224,9 +249,14 @@ impl Site {
             .items)
     }
 
-    /// Every pod of the given namespaces.
-    pub async fn all_pods(&self, namespaces: &[&str]) -> Result<Vec<Pod>, Failure> {
-        let lists = namespaces.iter().map(|namespace| self.pods_by(namespace, ""));
+    /// Every pod of the platform that the context's user may see.
+    pub async fn all_pods(&self) -> Result<Vec<Pod>, Failure> {
+        let params = &ListParams::default().match_any();
+        let lists = self.all_namespaces().map(|namespace| async move {
+            let listed = self.api::<Pod>(namespace).list(params).await;
+            let listed = self.readable(namespace, listed.map(|list| list.items));
+            listed.map_err(|error| OperateError::request("list the pods of", namespace, error))
+        });
         Ok(try_join_all(lists).await?.into_iter().flatten().collect())
     }
 
@@ -249,6 +279,14 @@ impl Site {
             .into_iter()
             .filter(running)
             .min_by_key(|pod| !crate::k8s::readiness(pod).is_ready()))
+    }
+}
+
+/// Nothing, where it may not be read.
+pub(super) fn if_allowed<T: Default>(found: Result<T, K8sError>) -> Result<T, K8sError> {
+    match found {
+        Err(error) if error.is_forbidden() => Ok(T::default()),
+        other => other,
     }
 }
 

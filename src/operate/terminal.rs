@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Whether both ends of a conversation are a terminal.
 pub fn is_interactive() -> bool {
@@ -38,8 +38,9 @@ impl Drop for Raw {
     }
 }
 
-/// Asks for one line on the terminal without showing what is typed.
-pub fn hidden_line(question: &str) -> io::Result<String> {
+/// Asks for one line on the terminal without showing what is typed. The terminal is as it was before when this ends or is dropped,
+/// which Ctrl+C does.
+pub async fn hidden_line(question: &str) -> io::Result<String> {
     let before = tcgetattr(io::stdin())?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
@@ -49,8 +50,15 @@ pub fn hidden_line(question: &str) -> io::Result<String> {
     out.flush()?;
     tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
     let _restored = Raw(before);
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
+    // In a thread that nothing waits for: reading can't be cancelled.
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        // Whoever asked may be gone.
+        drop(sender.send(read.map(|_| line)));
+    });
+    let line = receiver.await.map_err(io::Error::other)??;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 

@@ -96,19 +96,7 @@ pub fn check(pair: &Pair<'_>, hosts: &[String]) -> Result<Served, OperateError> 
             )
         })?;
     let facts = der::facts(&leaf).ok_or_else(|| wrong("it can't be read", "give an X.509 certificate"))?;
-    let now = Timestamp::now();
-    if now >= facts.not_after {
-        return Err(wrong(
-            format!("it expired on {}", facts.not_after),
-            "get a new one from whoever issued it",
-        ));
-    }
-    if now < facts.not_before {
-        return Err(wrong(
-            format!("it is good from {} only", facts.not_before),
-            "check the clock of this machine",
-        ));
-    }
+    dated(&chain, Timestamp::now())?;
     let parsed = ParsedCertificate::try_from(&leaf)
         .map_err(|error| wrong(error, "give an X.509 certificate of version 3"))?;
     let algorithms = provider.signature_verification_algorithms.all;
@@ -151,6 +139,31 @@ pub fn check(pair: &Pair<'_>, hosts: &[String]) -> Result<Served, OperateError> 
         })?;
     }
     Ok(served(facts, false))
+}
+
+/// Whether every certificate of a chain is good now: clients refuse a good leaf whose issuer has expired.
+fn dated(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), OperateError> {
+    for (at, certificate) in chain.iter().enumerate() {
+        let what = match at {
+            0 => "it".to_owned(),
+            at => format!("certificate {} of the chain", at + 1),
+        };
+        let facts = der::facts(certificate)
+            .ok_or_else(|| wrong(format!("{what} can't be read"), "give X.509 certificates"))?;
+        if now >= facts.not_after {
+            return Err(wrong(
+                format!("{what} expired on {}", facts.not_after),
+                "get a new one from whoever issued it",
+            ));
+        }
+        if now < facts.not_before {
+            return Err(wrong(
+                format!("{what} is good from {} only", facts.not_before),
+                "check the clock of this machine",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn served(facts: der::Facts, development: bool) -> Served {
@@ -347,6 +360,13 @@ mod tests {
                 .contains("expired")
         );
         assert!(said("nothing", &key, "x").unwrap_err().contains("has none"));
+        let (mut issuer, issuer_key) = authority("old");
+        issuer.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let old = (issuer, issuer_key);
+        let (leaf, key) = signed("shop.example.org", (2020, 2090), Some(&old));
+        let chain = format!("{leaf}{}", pem(&old));
+        let why = said(&chain, &key, "shop.example.org").unwrap_err();
+        assert!(why.contains("certificate 2 of the chain expired"), "{why}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod reconcile;
 pub mod step;
 pub mod steps;
 
-pub use observed::{ClusterState, MeshState, Observed};
+pub use observed::{ClusterState, MeshState, Observed, scaled};
 pub use reconcile::{Change, reconcile};
 pub use step::{Action, Plan, PlanStep, StepView};
 pub use steps::{Desired, MESH, plan};

@@ -25,6 +25,23 @@ pub struct Observed {
     pub certificate_missing: Option<String>,
     /// vadev's objects in the cluster.
     pub objects: BTreeMap<ObjectId, Value>,
+    /// Workloads whose replicas an autoscaler decides, whoever made it.
+    pub scaled: BTreeSet<ObjectId>,
+}
+
+/// The workloads that these autoscalers scale.
+pub fn scaled<'a>(autoscalers: impl Iterator<Item = &'a Value>) -> BTreeSet<ObjectId> {
+    let target = |autoscaler: &Value| {
+        let of = &autoscaler["spec"]["scaleTargetRef"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Some(ObjectId {
+            api_version: text(&of["apiVersion"])?,
+            kind: text(&of["kind"])?,
+            namespace: text(&autoscaler["metadata"]["namespace"]),
+            name: text(&of["name"])?,
+        })
+    };
+    autoscalers.filter_map(target).collect()
 }
 
 /// The state of the kind cluster.

@@ -1,8 +1,9 @@
 //! Objects wanted against objects there.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::drift::{drift, dropped};
 use crate::render::develop;
@@ -17,20 +18,25 @@ pub struct Change {
     pub cause: String,
 }
 
-/// What to apply, in the order of `desired`, and what to remove. `keep` are components that this run leaves alone
-/// (`--only`, `--skip-infra`): theirs are neither applied nor pruned.
+/// What to apply, in the order of `desired`, and what to remove. `scaled` are workloads whose replicas an autoscaler decides.
 pub fn reconcile(
     desired: &[Object],
     live: &BTreeMap<ObjectId, Value>,
+    scaled: &BTreeSet<ObjectId>,
     prune: bool,
 ) -> (Vec<Change>, Vec<ObjectId>) {
     let changes = desired.iter().filter_map(|object| {
-        let cause = match live.get(&object.id()) {
+        let live = live.get(&object.id());
+        let object = match live {
+            Some(live) if scaled.contains(&object.id()) => as_scaled(object, live),
+            _ => Cow::Borrowed(object),
+        };
+        let cause = match live {
             None => "missing".to_owned(),
-            Some(value) => named(object, value)?,
+            Some(value) => named(&object, value)?,
         };
         Some(Change {
-            object: object.clone(),
+            object: object.into_owned(),
             cause,
         })
     });
@@ -48,6 +54,19 @@ pub fn reconcile(
         .map(|(id, _)| id.clone())
         .collect();
     (changes.collect(), gone)
+}
+
+/// The workload with as many replicas as it has: the autoscaler would undo any other number within seconds. They are stated all
+/// the same, because a number that is applied no more falls back to one. At 0 an autoscaler rests, so 0 is a person's wish, and
+/// so is the end of it.
+fn as_scaled<'a>(object: &'a Object, live: &Value) -> Cow<'a, Object> {
+    let replicas = |value: &Value| value["spec"]["replicas"].as_u64().filter(|number| *number > 0);
+    let (Some(_), Some(now)) = (replicas(object.value()), replicas(live)) else {
+        return Cow::Borrowed(object);
+    };
+    let mut object = object.clone();
+    object.value_mut()["spec"]["replicas"] = json!(now);
+    Cow::Owned(object)
 }
 
 /// The first two differences; a Secret's values are never named.

@@ -46,7 +46,8 @@ pub fn plan(desired: &Desired<'_>, observed: &Observed) -> Plan {
     draft.cluster();
     draft.ship();
     draft.mesh();
-    let (changes, gone) = reconcile(desired.objects, &observed.objects, desired.whole);
+    let (live, scaled) = (&observed.objects, &observed.scaled);
+    let (changes, gone) = reconcile(desired.objects, live, scaled, desired.whole);
     draft.objects(changes);
     draft.unready();
     draft.swap();

@@ -158,12 +158,17 @@ fn defaults(namespace: &str) -> Value {
     })
 }
 
-/// Every service has an account without rights, made with it. People get theirs here, by the groups of the environment.
-fn rights(stack: &Stack, environment: &Environment) -> Vec<Value> {
+/// What people may do, by role: look, and operate. Of namespaces alone, and enough for vadev's own verbs.
+pub fn roles() -> [(&'static str, Value); 2] {
     const READ: [&str; 3] = ["get", "list", "watch"];
     let look = json!([
+        // The namespace itself, by which vadev knows that a context still leads to the same cluster.
+        { "apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["pods", "pods/log", "services", "endpoints", "configmaps", "events", "persistentvolumeclaims", "serviceaccounts", "resourcequotas", "limitranges"], "verbs": READ },
-        { "apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "replicasets", "controllerrevisions"], "verbs": READ },
+        { "apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets", "replicasets", "controllerrevisions"], "verbs": READ },
+        // What a wait looks at, so that one that fails can be explained.
+        { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": READ },
+        { "apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ },
         { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": READ },
         { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": READ },
         { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": READ },
@@ -179,16 +184,25 @@ fn rights(stack: &Stack, environment: &Environment) -> Vec<Value> {
         json!({ "apiGroups": ["apps"], "resources": ["deployments/scale", "statefulsets/scale"], "verbs": ["update", "patch"] }),
         json!({ "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["patch"] }),
     ]);
+    [(VIEWER, look), (OPERATOR, json!(work))]
+}
+
+/// Who may look.
+const VIEWER: &str = "voiceassistant-viewer";
+/// Who may operate.
+const OPERATOR: &str = "voiceassistant-operator";
+
+/// Every service has an account without rights, made with it. People get theirs here, by the groups of the environment.
+fn rights(stack: &Stack, environment: &Environment) -> Vec<Value> {
+    let access = &environment.access;
     let mut objects = Vec::new();
     for namespace in [&stack.namespaces.apps, &stack.namespaces.infra] {
-        for (name, rules, groups) in [
-            ("voiceassistant-viewer", look.clone(), &environment.access.viewers),
-            (
-                "voiceassistant-operator",
-                json!(work),
-                &environment.access.operators,
-            ),
-        ] {
+        for (name, rules) in roles() {
+            let groups = if name == VIEWER {
+                &access.viewers
+            } else {
+                &access.operators
+            };
             objects.push(json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1",
                 "kind": "Role",

@@ -15,7 +15,10 @@ fn every_shell_gets_a_script_that_calls_vadev() {
 }
 
 fn completed(words: &[&str]) -> Vec<String> {
-    let place = Place::new();
+    completed_in(&Place::new(), words)
+}
+
+fn completed_in(place: &Place, words: &[&str]) -> Vec<String> {
     let mut arguments = vec!["--", "vadev"];
     arguments.extend(words);
     let mut command = place.vadev(&arguments);
@@ -37,4 +40,33 @@ fn verbs_services_groups_and_profiles_are_completed() {
     assert_eq!(completed(&["render", "vec"]), ["vector-store-adapter"]);
     assert_eq!(completed(&["render", "--only", "messag"]), ["messaging"]);
     assert_eq!(completed(&["--profile", "min"]), ["minimal"]);
+}
+
+#[test]
+fn keys_questions_contexts_and_the_workspaces_own_services_are_completed() {
+    assert_eq!(completed(&["query", "lat"]), ["latency"]);
+    assert_eq!(completed(&["describe", "istio-"]), ["istio-ingressgateway"]);
+    assert_eq!(completed(&["logs", "metrics-"]), ["metrics-server"]);
+    assert_eq!(
+        completed(&["config", "get", "agent-engine", "MAX"]),
+        ["MAX_STEPS"]
+    );
+    assert_eq!(
+        completed(&["secret", "set", "agent-engine", "REDIS"]),
+        ["REDIS_PASSWORD"]
+    );
+    let place = Place::with(
+        "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\nextraServiceFiles: [checkout.yaml]\n",
+    );
+    let service = "apiVersion: vadev.dev/v1\nkind: Service\nname: checkout\nconfig:\n  CURRENCY: EUR\n";
+    std::fs::write(place.path().join("checkout.yaml"), service).unwrap();
+    std::fs::create_dir(place.path().join(".kube")).unwrap();
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncontexts: [{name: prod-eu}, {name: staging}]\n";
+    std::fs::write(place.path().join(".kube/config"), kubeconfig).unwrap();
+    assert_eq!(completed_in(&place, &["restart", "check"]), ["checkout"]);
+    assert_eq!(
+        completed_in(&place, &["config", "get", "checkout", "C"]),
+        ["CURRENCY"]
+    );
+    assert_eq!(completed_in(&place, &["--context", "prod"]), ["prod-eu"]);
 }

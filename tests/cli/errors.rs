@@ -297,3 +297,23 @@ fn an_engine_of_ones_own_is_not_vadevs_to_mend() {
     let output = Place::new().run(&["status"]);
     assert!(!stderr(&output).contains("doctor --fix"), "{}", stderr(&output));
 }
+
+#[test]
+fn habits_of_kubectl_are_no_usage_errors() {
+    let place = Place::new();
+    for habit in [
+        &["exec", "-it", "redis", "--", "sh"][..],
+        &["exec", "redis", "redis-cli", "-n", "1", "info"],
+        &["rollout", "restart", "agent-engine"],
+        &["proxy-config", "routes", "agent-engine"],
+    ] {
+        let output = place.run(habit);
+        assert_ne!(output.status.code(), Some(2), "{habit:?}: {}", stderr(&output));
+    }
+    let alone = place.run(&["proxy-config", "routes"]);
+    assert!(
+        stderr(&alone).contains("proxy-config agent-engine routes"),
+        "{}",
+        stderr(&alone)
+    );
+}

@@ -9,7 +9,7 @@ use vadev::profile::stack::Namespaces;
 use vadev::render::dashboards;
 use vadev::report::Reporter;
 
-use crate::harness::{PATIENCE, Platform, block_on};
+use crate::harness::{PATIENCE, Platform, block_on, eventually};
 use crate::policy::{ask, token};
 
 /// The monitoring group beside what runs already: nothing is removed for it.
@@ -157,6 +157,53 @@ fn alerts_reach_the_alertmanager() {
             "{rules:#}"
         );
     });
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn questions_are_answered_with_their_source() {
+    let platform = monitored();
+    traffic(&token(&platform, &[]));
+    // Proxies made from packages have no filters of Istio's; those of a registry's images do.
+    let page = platform.json(&["describe", "agent-engine", "-o", "json"]);
+    let own = page["mesh"]["proxy"]
+        .as_str()
+        .is_some_and(|image| image.starts_with("vadev.local/"));
+    let counted = if own {
+        "the proxies' own counters"
+    } else {
+        "Istio's telemetry"
+    };
+    let ask = |what: &str, range: &[&str]| -> Option<Value> {
+        let output = platform.run(&[&["query", what, "-o", "json"][..], range].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let full = answer["series"]
+            .as_array()
+            .is_some_and(|series| !series.is_empty());
+        full.then_some(answer)
+    };
+    for (named, source) in [
+        ("targets", "Prometheus' scrapes"),
+        ("errors", counted),
+        ("latency", counted),
+    ] {
+        let now = eventually(&format!("an answer to {named}"), || ask(named, &[]));
+        assert_eq!(now["source"], source, "{named}: {}", now["query"]);
+        let over = eventually(&format!("{named} over time"), || ask(named, &["--range", "10m"]));
+        assert_eq!(over["source"], source, "{named} --range");
+        let samples = over["series"][0]["samples"].as_array().map_or(0, Vec::len);
+        assert!(samples >= 1, "{named} --range: {over:#}");
+        let table = platform.succeed(&["query", named]);
+        assert!(table.contains(&format!("from {source}")), "{table}");
+    }
+    let free = eventually("an answer to an expression", || {
+        ask("sum by (app) (up{job=\"kubernetes-pods\"})", &[])
+    });
+    assert!(free.get("source").is_none(), "{free:#}");
+    let wrong = platform.run(&["query", "latencyy"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("did you mean `latency`?"), "{said}");
 }
 
 /// Grafana itself comes from a container registry only; what its panels ask is asked here.

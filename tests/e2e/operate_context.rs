@@ -16,7 +16,57 @@ struct Afar {
     kubeconfig: PathBuf,
 }
 
+/// What a role of a promoted tree may do, given to an account of its own in the shared cluster. Its kubeconfig.
+async fn account(platform: &Platform, role: &str, rules: &Value) -> Value {
+    use k8s_openapi::api::authentication::v1::TokenRequest;
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    use kube::api::{Api, PostParams};
+    use serde_json::json;
+    let cluster = platform.connect().await;
+    let name = format!("e2e-{role}");
+    let (apps, infra) = ("voiceassistant-prod", "voiceassistant-infra");
+    let rbac = "rbac.authorization.k8s.io";
+    let mut objects = vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": apps}}),
+    ];
+    for namespace in [apps, infra] {
+        let metadata = json!({"name": name, "namespace": namespace});
+        objects.push(
+            json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata, "rules": rules}),
+        );
+        objects.push(json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": apps}],
+        }));
+    }
+    vadev::k8s::apply_all(&cluster, &objects, vadev::k8s::ApplyOptions::default())
+        .await
+        .expect("the role is there");
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), apps);
+    let ask: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": []}})).expect("a request");
+    let token = accounts
+        .create_token_request(&name, &PostParams::default(), &ask)
+        .await
+        .expect("a token");
+    json!([{"name": CONTEXT, "user": {"token": token.status.expect("a token").token}}])
+}
+
 impl Afar {
+    /// As who has this role of a promoted tree, and nothing else.
+    fn with_role(platform: &Platform, role: &str) -> Self {
+        let afar = Self::of(platform);
+        let roles = vadev::promote::base::roles();
+        let (_, rules) = roles.iter().find(|(name, _)| name.ends_with(role)).expect("role");
+        let users = crate::harness::block_on(account(platform, role, rules));
+        let text = std::fs::read_to_string(&afar.kubeconfig).expect("kubeconfig");
+        let mut config: Value = serde_saphyr::from_str(&text).expect("kubeconfig");
+        config["contexts"][0]["context"]["user"] = CONTEXT.into();
+        config["users"] = users;
+        std::fs::write(&afar.kubeconfig, config.to_string()).expect("kubeconfig");
+        afar
+    }
+
     fn of(platform: &Platform) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let workspace = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: e2e\n";
@@ -220,4 +270,42 @@ fn an_autoscaler_of_a_tree_keeps_what_was_not_said_and_applications_go_alone() {
         afar.there("voiceassistant-prod")
             .contains(&"voice-engine".to_owned())
     );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_roles_of_a_promoted_tree_are_enough() {
+    let platform = Platform::running();
+    let viewer = Afar::with_role(&platform, "viewer");
+    assert!(
+        viewer
+            .there("voiceassistant-prod")
+            .contains(&"agent-engine".to_owned())
+    );
+    for args in [
+        &["logs", "agent-engine", "--tail", "1"][..],
+        &["describe", "agent-engine"],
+        &["events"],
+        &["hpa", "list"],
+        &["config", "get", "agent-engine"],
+        &["rollout", "history", "agent-engine"],
+        &["netpol", "show"],
+    ] {
+        viewer.succeed(args);
+    }
+    crate::harness::eventually("figures of pods", || {
+        let top = viewer.run(&["top"]);
+        top.status.success().then_some(())
+    });
+    let refused = viewer.run(&["restart", "voice-engine", "--yes"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(5), "{said}");
+
+    let operator = Afar::with_role(&platform, "operator");
+    operator.succeed(&["restart", "voice-engine", "--yes"]);
+    operator.succeed(&["config", "set", "analytics-service", "LOG_LEVEL=debug", "--yes"]);
+    assert_eq!(operator.level(), "debug");
+    operator.succeed(&["config", "undo", "analytics-service", "--yes"]);
+    operator.succeed(&["scale", "voice-engine", "1", "--no-save", "--yes"]);
+    platform.up();
 }

@@ -82,6 +82,65 @@ fn logs_of_many_services_come_in_the_order_of_time() {
 
 #[test]
 #[ignore = "needs a cluster"]
+fn silence_is_a_failure_that_says_why() {
+    let platform = Platform::running();
+    for (args, why) in [
+        (&["logs", "postgres", "--sidecar"][..], "istio-proxy"),
+        (&["logs", "agent-engine", "-c", "nobody"], "nobody"),
+        (
+            &["check", "connectivity", "agent-engine", "agent-engine"],
+            "nobody else",
+        ),
+        (
+            &["config", "history", "agent-engin"],
+            "did you mean `agent-engine`?",
+        ),
+        (
+            &["secret", "history", "agent-engin"],
+            "did you mean `agent-engine`?",
+        ),
+    ] {
+        let output = platform.run(args);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+    }
+    let own = platform.succeed(&["logs", "agent-engine", "-c", "agent-engine", "--tail", "1"]);
+    assert!(own.contains("agent-engine"), "{own}");
+    let page = platform.json(&["describe", "metrics-server", "-o", "json"]);
+    assert_eq!(
+        page["namespace"], "kube-system",
+        "status shows it, so the others know it"
+    );
+    let events = platform.json(&["events", "postgres", "-o", "json"]);
+    let exporters = events.as_array().expect("events").iter();
+    assert_eq!(
+        exporters
+            .filter(|one| one["object"].to_string().contains("exporter"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn watched_events_are_one_json_object_a_line() {
+    let platform = Platform::running();
+    let mut child = platform
+        .command(&["events", "-w", "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("vadev starts");
+    let out = BufReader::new(child.stdout.take().expect("stdout"));
+    let some: Vec<String> = out.lines().map_while(Result::ok).take(3).collect();
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    assert!(lines(&some.join("\n")).iter().all(Value::is_object), "{some:?}");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
 fn followed_logs_go_on_in_pods_that_come() {
     let platform = Platform::running();
     let mut child = platform
@@ -164,6 +223,24 @@ fn exec_passes_input_output_and_exit_code_on() {
         payload.len()
     );
     assert!(text(&output.stderr).contains("oops"));
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn habits_of_kubectl_are_understood() {
+    let platform = Platform::running();
+    let plain = platform.succeed(&["exec", "redis", "echo", "-n", "hello"]);
+    assert_eq!(plain, "hello");
+    let flags = platform.succeed(&["exec", "-it", "redis", "--", "echo", "hello"]);
+    assert_eq!(flags.trim(), "hello");
+    let routes = |args: &[&str]| platform.json(&[&["proxy-config"][..], args, &["-o", "json"]].concat());
+    let found = routes(&["routes", "agent-engine"]);
+    assert_eq!(
+        found.as_array().map(Vec::len),
+        routes(&["agent-engine", "routes"]).as_array().map(Vec::len)
+    );
+    let dump = platform.succeed(&["proxy-config", "agent-engine", "dump", "-o", "yaml"]);
+    assert!(dump.starts_with("configs:"), "{}", &dump[..dump.len().min(200)]);
 }
 
 #[test]

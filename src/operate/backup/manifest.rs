@@ -8,7 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::properties::Properties;
 
 /// What can be backed up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum System {
     /// The relational database.
@@ -39,7 +51,7 @@ impl System {
 }
 
 /// The manifest, `<file>.manifest.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
     /// Always `vadev.dev/v1`.
@@ -51,6 +63,7 @@ pub struct Manifest {
     /// The file's name when it was made.
     pub file: String,
     /// When it was begun.
+    #[schemars(with = "String")]
     pub created: Timestamp,
     /// Version of vadev.
     pub made_by: String,
@@ -70,7 +83,7 @@ pub struct Manifest {
 }
 
 /// What is in a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Content {
     /// A database of PostgreSQL.
@@ -89,7 +102,7 @@ pub enum Content {
 }
 
 /// One table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Table {
     /// Rows.
     pub rows: u64,
@@ -98,7 +111,7 @@ pub struct Table {
 }
 
 /// One sequence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequence {
     /// The last value.
@@ -108,7 +121,7 @@ pub struct Sequence {
 }
 
 /// One database of Redis.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeySpace {
     /// Keys that stay.
@@ -118,7 +131,7 @@ pub struct KeySpace {
 }
 
 /// Some keys with everything about them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Sum {
     /// How many.
     pub keys: u64,

@@ -23,7 +23,7 @@ use super::site::Site;
 use crate::failure::Failure;
 
 /// A backup or restore that came to its end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
     /// The file.

@@ -18,7 +18,7 @@ const LISTS: [&str; 6] = [
 ];
 
 /// A database without its tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Properties {
     /// The role that owns it.
@@ -44,7 +44,7 @@ pub struct Properties {
 }
 
 /// One privilege.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// The role; `None` is everybody.
@@ -56,7 +56,7 @@ pub struct Grant {
 }
 
 /// One setting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Setting {
     /// The role; `None` is everybody.

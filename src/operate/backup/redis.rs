@@ -269,6 +269,23 @@ fn compare(stored: &Stored, found: &Content) -> Result<(), Failure> {
     }
 }
 
+/// As [`compare`], of what redis itself holds after the copy: there is no going back to what it had any more.
+fn compare_copied(stored: &Stored, found: &Content) -> Result<(), Failure> {
+    let details = stored.manifest.content.differences(found, now_millis());
+    if details.is_empty() {
+        return Ok(());
+    }
+    Err(OperateError::Refused {
+        message: format!(
+            "redis has taken {} in the place of what it had, and holds something else now",
+            stored.name()
+        ),
+        hint: "restore it once more, or the safety backup from before it: vadev backup list".to_owned(),
+        details,
+    }
+    .into())
+}
+
 /// Loads a backup into a scratch instance and compares.
 pub async fn verify(site: &Site, stored: &Stored, step: &Step) -> Result<(), Failure> {
     let scratch = start(site, step).await?;
@@ -304,7 +321,7 @@ async fn restore_from(
     let checked = if copied == "copied" {
         step.progress("comparing every key with the manifest");
         match server.content().await {
-            Ok(found) => compare(stored, &found),
+            Ok(found) => compare_copied(stored, &found),
             Err(error) => Err(error),
         }
     } else {

@@ -7,10 +7,12 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
-use crate::k8s::{self, ExecTarget, LogOptions, Session, SessionOptions};
+use crate::k8s::{
+    self, ExecTarget, LogOptions, ObjectRef, Scope, Session, SessionOptions, View, WaitOptions,
+    own_container_at,
+};
 use crate::operate::error::OperateError;
 use crate::operate::site::{Site, Workload, pod_name};
 use crate::render::object::{MANAGED_BY, PROFILE, WORKSPACE};
@@ -61,7 +63,7 @@ impl<'a> Scratch<'a> {
             uid: made.metadata.uid.unwrap_or_default(),
             container: workload.container().to_owned(),
         };
-        match scratch.running().await {
+        match scratch.running(step).await {
             Ok(()) => Ok(scratch),
             Err(error) => {
                 scratch.remove().await?;
@@ -70,27 +72,16 @@ impl<'a> Scratch<'a> {
         }
     }
 
-    async fn running(&self) -> Result<(), Failure> {
-        let end = Instant::now() + Duration::from_mins(2);
-        let api = self.site.api::<Pod>(&self.namespace);
-        loop {
-            let found = api.get(&self.pod).await;
-            let found = found.map_err(|error| OperateError::request("read", &self.pod, error))?;
-            let status = found.status.unwrap_or_default();
-            let running = status
-                .container_statuses
-                .iter()
-                .flatten()
-                .any(|one| one.state.as_ref().is_some_and(|state| state.running.is_some()));
-            if running {
-                return Ok(());
-            }
-            if status.phase.as_deref() == Some("Failed") || Instant::now() > end {
-                let message = format!("the scratch instance {} does not start", self.pod);
-                return Err(self.failed(message).await);
-            }
-            sleep(Duration::from_millis(200)).await;
-        }
+    /// Waits until it runs, as long as it can be hoped for.
+    async fn running(&self, step: &Step) -> Result<(), Failure> {
+        let target = ObjectRef::new("v1", "Pod", &self.namespace, &self.pod);
+        let view = View::open(
+            &self.site.cluster,
+            &Scope::Namespaces(vec![self.namespace.clone()]),
+        );
+        let within = WaitOptions::within(Duration::from_mins(2));
+        view.wait_ready(&target, within, Some(step)).await?;
+        Ok(())
     }
 
     /// A failure with the pod's last lines below.
@@ -188,8 +179,9 @@ async fn sweep(site: &Site, namespace: &str) -> Result<(), Failure> {
 
 /// The workload's pod as a manifest of its own.
 fn pod(workload: &Workload, command: &[&str]) -> Value {
-    let mut spec = workload.value["spec"]["template"]["spec"].clone();
-    let mut container = spec["containers"][0].take();
+    let template = &workload.value["spec"]["template"];
+    let mut spec = template["spec"].clone();
+    let mut container = spec["containers"][own_container_at(template, workload.name())].take();
     if let Some(fields) = container.as_object_mut() {
         for probe in [
             "readinessProbe",
@@ -301,7 +293,6 @@ fn policies(workload: &Workload, pod: &str, uid: &str, port: u16) -> [Value; 2] 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::ObjectRef;
 
     fn redis() -> Workload {
         Workload {
@@ -338,6 +329,17 @@ mod tests {
         assert!(volumes.iter().all(|volume| volume.get("emptyDir").is_some()));
         let names: Vec<_> = volumes.iter().map(|volume| &volume["name"]).collect();
         assert_eq!(names, ["data", "tmp", "shared"], "whatever is mounted is there");
+    }
+
+    #[test]
+    fn it_is_of_the_systems_own_container() {
+        let mut redis = redis();
+        let containers = &mut redis.value["spec"]["template"]["spec"]["containers"];
+        let own = containers[0].take();
+        *containers = json!([{"name": "log-shipper", "image": "l:1"}, own]);
+        let pod = pod(&redis, &[]);
+        assert_eq!(pod["spec"]["containers"][0]["image"], "r:7");
+        assert_eq!(pod["spec"]["containers"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]

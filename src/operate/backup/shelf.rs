@@ -24,7 +24,7 @@ pub struct Shelf {
 }
 
 /// One backup with its manifest.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
     /// The file.
@@ -34,7 +34,7 @@ pub struct Stored {
 }
 
 /// What a clean-up takes away.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Cleaned {
     /// Backups that go, oldest first.

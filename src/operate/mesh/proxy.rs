@@ -71,7 +71,11 @@ pub fn entries(dump: &Value, part: Part) -> Vec<Entry> {
     let (kind, lists, read): Reading<'_> = match part {
         Part::Clusters => (
             "Clusters",
-            &["static_clusters", "dynamic_active_clusters"],
+            &[
+                "static_clusters",
+                "dynamic_active_clusters",
+                "dynamic_warming_clusters",
+            ],
             cluster,
         ),
         Part::Listeners => ("Listeners", &["static_listeners", "dynamic_listeners"], listener),
@@ -105,15 +109,27 @@ pub fn entries(dump: &Value, part: Part) -> Vec<Entry> {
     });
     let mut found: Vec<Entry> = configs
         .flat_map(|config| {
-            lists
-                .iter()
-                .flat_map(|list| config[*list].as_array().into_iter().flatten())
+            lists.iter().flat_map(|list| {
+                let entries = config[*list].as_array().into_iter().flatten();
+                let warming = list.contains("warming");
+                entries.flat_map(move |entry| warm(read(entry), warming))
+            })
         })
-        .flat_map(read)
         .collect();
     found.sort_by(|a, b| (&a.name, &a.detail).cmp(&(&b.name, &b.detail)));
     found
 }
+
+/// What Envoy was told and does not use yet says so: most often it waits for endpoints or a certificate that do not come.
+fn warm(mut entries: Vec<Entry>, warming: bool) -> Vec<Entry> {
+    for entry in entries.iter_mut().filter(|_| warming) {
+        entry.detail += WARMING;
+    }
+    entries
+}
+
+/// How that is told.
+const WARMING: &str = ", warming: not used yet";
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
@@ -142,10 +158,9 @@ fn cluster(value: &Value) -> Vec<Entry> {
 }
 
 fn listener(value: &Value) -> Vec<Entry> {
-    let inner = value
-        .pointer("/active_state/listener")
-        .or(value.get("listener"))
-        .unwrap_or(value);
+    let active = value.pointer("/active_state/listener").or(value.get("listener"));
+    let waiting = value.pointer("/warming_state/listener");
+    let inner = active.or(waiting).unwrap_or(value);
     let rejected = text(value, "/error_state/details");
     let chains = inner["filter_chains"].as_array().map_or(0, Vec::len);
     vec![Entry {
@@ -156,7 +171,8 @@ fn listener(value: &Value) -> Vec<Entry> {
             .to_owned(),
         kind: address(&inner["address"]),
         detail: if rejected.is_empty() {
-            format!("{chains} filter chains")
+            let warming = if waiting.is_some() { WARMING } else { "" };
+            format!("{chains} filter chains{warming}")
         } else {
             format!("rejected: {rejected}")
         },
@@ -224,6 +240,20 @@ fn secret(value: &Value) -> Vec<Entry> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_is_warming_is_shown_as_that() {
+        let dump = json!({"configs": [
+            {"@type": "x/envoy.admin.v3.ClustersConfigDump", "dynamic_warming_clusters": [{"cluster": {"name": "c"}}]},
+            {"@type": "x/envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": [
+                {"name": "l", "warming_state": {"listener": {"name": "l", "filter_chains": [{}]}}}]},
+        ]});
+        for (part, name) in [(Part::Clusters, "c"), (Part::Listeners, "l")] {
+            let entries = entries(&dump, part);
+            assert_eq!(entries[0].name, name);
+            assert!(entries[0].detail.ends_with(WARMING), "{}", entries[0].detail);
+        }
+    }
 
     #[test]
     fn a_dump_is_read_part_by_part() {
