@@ -216,20 +216,22 @@ impl<'a> Delivery<'a> {
         F: Fn(String) -> W,
         W: Future<Output = ()>,
     {
-        let back = source.record.serving.clone();
+        let (service, back) = (source.service.clone(), source.record.serving.clone());
         let swap = Swap {
             cluster: self.cluster,
             view: self.view,
             namespace: &self.platform.stack().namespaces.apps,
-            service: &source.service,
+            service: &service,
             image: &made.image.reference,
             config: &made.config,
             back: back.as_ref().map(|made| made.image.reference.as_str()),
             within: self.within,
             attended: Some(attended),
         };
-        let done = swap.run(before, step).await?;
-        self.settle(source, made).await?;
+        let mut done = swap.run(&before, step).await?;
+        self.settle(source, made.clone()).await?;
+        // A pod that was born since the last look may have started from what the moving tag meant until now.
+        done.extend(swap.run(&before, step).await?);
         Ok(done)
     }
 
