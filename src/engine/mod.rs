@@ -34,6 +34,7 @@ mod room;
 mod secrets;
 mod seed;
 mod status;
+mod tidy;
 pub mod tls;
 mod tokens;
 mod turn;

@@ -190,7 +190,11 @@ impl<'a> Images<'a> {
             Ok(overlays) => overlays,
             Err(why) => return Ok(Err(why)),
         };
-        let appended = self.delivery.append(&base, &overlays, inputs, step).await?;
+        let moving = &source.moving;
+        let appended = self
+            .delivery
+            .append(moving, &base, &overlays, inputs, step)
+            .await?;
         if appended.is_err() {
             // Whatever it was that a node did not take: it is looked at anew.
             *self.base.lock().await = None;
