@@ -209,8 +209,14 @@ impl<'a> Images<'a> {
         };
         let name = &self.sized.service.name;
         let command = develop::command(self.delivery.platform, name, image).await?;
-        Ok(!running.ends_with(&command))
+        Ok(behind_the_agent(&running) != command)
     }
+}
+
+/// What the agent was told to run.
+fn behind_the_agent(command: &[String]) -> &[String] {
+    let own = command.iter().position(|word| word == "--");
+    own.map_or(command, |at| &command[at + 1..])
 }
 
 /// Where each changed file is in the image. An error names the first that has no certain place there.
