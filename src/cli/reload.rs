@@ -1,9 +1,13 @@
+use std::time::Instant;
+
 use clap_complete::engine::ArgValueCompleter;
 
 use super::output::OutputArgs;
+use super::up::Up;
 use super::{Context, Run, complete, developing, timeout};
 use crate::failure::{Failure, Family, Plain};
-use crate::reload::inspect::{self, ReplicaStatus};
+use crate::reload::inspect::{self, Built, ReplicaStatus};
+use crate::reload::session::Turn;
 use crate::reload::{Ledger, ReloadError, Row, stats};
 use crate::report::{Palette, Table};
 
@@ -100,7 +104,20 @@ impl Reload {
             let origin = inspect::origin(one, &state)?;
             let namespace = &platform.stack().namespaces.apps;
             if self.build {
-                return inspect::build_now(&platform, &cluster, &origin, &reporter).await;
+                // A session that is at work would bring its own image into the same pods.
+                let _turn = Turn::take(&state)?;
+                let built = inspect::build_now(&platform, &cluster, &origin, &reporter).await?;
+                return match built {
+                    Built::Served(reloaded) => Ok(reloaded),
+                    Built::Replan(stages) => {
+                        let begun = Instant::now();
+                        let up = Up::beside(vec![service.to_owned()], timeout::DEFAULT);
+                        let anew = up.platform(context)?;
+                        up.carry_out(context, &anew, developing::develop(&services))
+                            .await?;
+                        inspect::replanned(&anew, &cluster, service, stages, begun.elapsed()).await
+                    }
+                };
             }
             inspect::sync_now(&cluster, namespace, &origin, &state, &reporter).await
         })?;

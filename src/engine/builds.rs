@@ -13,6 +13,7 @@ use crate::failure::{Failure, Family, Plain};
 use crate::image::{self, BuildRequest, Held, ImageError, Listing};
 use crate::k8s::{self, Cluster};
 use crate::plan::ClusterState;
+use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 use crate::report::Step;
 use crate::supply::ImageRequest;
@@ -44,6 +45,15 @@ pub fn source(platform: &Platform, sized: &SizedService) -> Option<PathBuf> {
     let folder = platform.root().join(&sized.source);
     let dockerfile = sized.workspace.dockerfile.as_deref().unwrap_or("Dockerfile");
     (sized.workspace.source.is_some() || folder.join(dockerfile).is_file()).then_some(folder)
+}
+
+/// The services of a stack that are built from the workspace's source.
+pub fn among(platform: &Platform, stack: &Stack) -> BTreeSet<String> {
+    let built = stack
+        .services
+        .iter()
+        .filter(|sized| source(platform, sized).is_some());
+    built.map(|sized| sized.service.name.clone()).collect()
 }
 
 /// The build of a service as it would be now; `None` where the workspace has no source of it.

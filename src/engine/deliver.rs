@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
+use futures::FutureExt;
 
 use super::builds::FromSource;
 use super::platform::Platform;
 use super::record::{Made, Record};
+use super::tidy::Tidy;
 use crate::failure::{Failure, Family, Plain};
 use crate::image::{self, Base, ImageError, Overlays, Shipped};
 use crate::k8s::{Cluster, View};
 use crate::reload::{Attend, PodSwap, Swap};
 use crate::report::Step;
+
+/// Old images go when there has been no save for this long.
+const QUIET: Duration = Duration::from_secs(6);
 
 /// Ships images; those of services with source under their exact name as well, and what is shipped of them is noted.
 pub async fn ship(
@@ -124,6 +129,7 @@ pub struct Delivery<'a> {
     pub nodes: Vec<String>,
     /// Longest wait for one pod.
     pub within: Duration,
+    tidy: Tidy,
 }
 
 impl<'a> Delivery<'a> {
@@ -135,18 +141,29 @@ impl<'a> Delivery<'a> {
         within: Duration,
     ) -> Result<Self, Failure> {
         let nodes = platform.kind().await?.nodes(&platform.cluster_name()).await?;
+        let nodes: Vec<String> = nodes.into_iter().map(|node| node.name).collect();
+        let (docker, of) = (platform.supply.docker().await?.clone(), nodes.clone());
+        let prune = move |moving: String, kept: Vec<String>| {
+            let (docker, nodes) = (docker.clone(), of.clone());
+            async move {
+                image::prune(&docker, &nodes, &moving, &kept).await;
+            }
+            .boxed()
+        };
         Ok(Self {
             platform,
             cluster,
             view,
-            nodes: nodes.into_iter().map(|node| node.name).collect(),
+            nodes,
             within,
+            tidy: Tidy::new(QUIET, prune),
         })
     }
 
     /// Builds the source as it is now (take [`super::builds::prepare`]'s newest answer) and ships it. Nothing runs it yet:
     /// [`Self::serve`]. Also how long the shipping took.
     pub async fn build(&self, source: &mut FromSource, step: &Step) -> Result<(Made, Duration), Failure> {
+        self.tidy.is_busy(&source.moving);
         let mut made = source.build(self.platform, step).await?;
         let begun = Instant::now();
         let docker = self.platform.supply.docker().await?;
@@ -174,15 +191,17 @@ impl<'a> Delivery<'a> {
     }
 
     /// Puts all changes since the last build over it and ships that: one layer. Nothing runs it yet: [`Self::serve`].
-    /// `inputs` is [`FromSource::inputs_of`] the listing from before the changed files were read. Also how long the shipping took; the
-    /// inner error says why a node does not take it, mostly because it has lost what the layer lies on.
+    /// `moving` is the service's tag, `inputs` is [`FromSource::inputs_of`] the listing from before the changed files were read.
+    /// Also how long the shipping took; the inner error says why a node does not take it, mostly because it has lost what the layer lies on.
     pub async fn append(
         &self,
+        moving: &str,
         base: &Arc<Base>,
         overlays: &Overlays,
         inputs: String,
         step: &Step,
     ) -> Result<Result<(Made, Duration), String>, Failure> {
+        self.tidy.is_busy(moving);
         let (base, overlays) = (Arc::clone(base), overlays.clone());
         let appended = tokio::task::spawn_blocking(move || base.append(&overlays)).await;
         let appended = appended
@@ -216,20 +235,22 @@ impl<'a> Delivery<'a> {
         F: Fn(String) -> W,
         W: Future<Output = ()>,
     {
-        let back = source.record.serving.clone();
+        let (service, back) = (source.service.clone(), source.record.serving.clone());
         let swap = Swap {
             cluster: self.cluster,
             view: self.view,
             namespace: &self.platform.stack().namespaces.apps,
-            service: &source.service,
+            service: &service,
             image: &made.image.reference,
             config: &made.config,
             back: back.as_ref().map(|made| made.image.reference.as_str()),
             within: self.within,
             attended: Some(attended),
         };
-        let done = swap.run(before, step).await?;
-        self.settle(source, made).await?;
+        let mut done = swap.run(&before, step).await?;
+        self.settle(source, made.clone()).await?;
+        // A pod that was born since the last look may have started from what the moving tag meant until now.
+        done.extend(swap.run(&before, step).await?);
         Ok(done)
     }
 
@@ -238,10 +259,7 @@ impl<'a> Delivery<'a> {
         let docker = self.platform.supply.docker().await?;
         image::retag(docker, &self.nodes, &made.image.reference, &source.moving).await?;
         source.change(self.platform, |record| record.serves(made))?;
-        let (docker, nodes) = (docker.clone(), self.nodes.clone());
-        let (moving, kept) = (source.moving.clone(), source.record.kept());
-        // Nobody waits for it; what a killed session leaves is found by the next one.
-        tokio::spawn(async move { image::prune(&docker, &nodes, &moving, &kept).await });
+        self.tidy.is_due(&source.moving, source.record.kept());
         Ok(())
     }
 }

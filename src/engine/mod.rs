@@ -35,6 +35,7 @@ mod room;
 mod secrets;
 mod seed;
 mod status;
+mod tidy;
 pub mod tls;
 mod tokens;
 mod turn;

@@ -199,6 +199,7 @@ pub fn mesh_setting(
         istio_filters: proxies == Some(Origin::Registry),
         api,
         traces_percent: 100,
+        ..MeshSetting::default()
     }
 }
 

@@ -25,4 +25,4 @@ pub use stack::Stack;
 pub use workspace::Workspace;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -151,6 +151,7 @@ fn mesh_setting(stack: &Stack, environment: &Environment, target: Target) -> Mes
         istio_filters: true,
         api: target.istio_api(),
         traces_percent: policy.map_or(0, |policy| policy.traces_percent),
+        ..MeshSetting::default()
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Verdict {
 pub struct Recipe {
     /// Its sync rules.
     pub rules: Rules,
-    /// A build on this machine makes what the rules copy.
+    /// A build on this machine makes what the rules copy: into the containers, or into a layer.
     pub host_build: bool,
     /// Its container is to be started again with each change, which another image does without the kubelet's back-off.
     pub container: bool,
@@ -187,10 +187,12 @@ impl Recipe {
             };
         }
         if self.host_build {
-            return to(
-                Way::Sync,
-                "the service's build makes files of it that are synced".to_owned(),
-            );
+            let rule = "the service's build makes files of it";
+            return if self.container {
+                to(Way::Swap, format!("{rule}, and `restart: container`"))
+            } else {
+                to(Way::Sync, format!("{rule} that are synced"))
+            };
         }
         match (made, self.copy_of(path)) {
             (Some(made), _) => made,

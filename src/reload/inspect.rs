@@ -1,10 +1,12 @@
 //! Looking at the replicas of services from outside of a session: is each in step with the source, and bringing it there.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::ReloadError;
 use super::decide::Way;
@@ -20,8 +22,8 @@ use crate::agent::protocol::Then;
 use crate::engine::Platform;
 use crate::engine::builds;
 use crate::engine::deliver::Delivery;
-use crate::failure::Failure;
-use crate::k8s::{Cluster, PodView, Scope, View, pods};
+use crate::failure::{Failure, Family, Plain};
+use crate::k8s::{Cluster, PodFeed, PodView, Scope, View, pods};
 use crate::render::develop::INSTALLER;
 use crate::report::Reporter;
 
@@ -273,18 +275,64 @@ pub async fn sync_now(
             .map_err(LinkError::from)?;
         stages.serve += millis(begun.elapsed());
     }
-    let entry = Entry::new(&service.name, Way::Sync, files, pods.len(), stages);
+    Ok(recorded(
+        state,
+        &service.name,
+        Way::Sync,
+        files,
+        pods.len(),
+        stages,
+    )?)
+}
+
+/// Notes a forced reload in the ledger.
+fn recorded(
+    state: &std::path::Path,
+    service: &str,
+    way: Way,
+    files: usize,
+    replicas: usize,
+    stages: Stages,
+) -> Result<Reloaded, ReloadError> {
+    let entry = Entry::new(service, way, files, replicas, stages);
     Ledger::new(state)
         .add(&entry)
         .map_err(ReloadError::io("write to", state))?;
     Ok(Reloaded {
-        service: service.name.clone(),
-        way: Way::Sync,
+        service: service.to_owned(),
+        way,
         files,
-        replicas: pods.len(),
+        replicas,
         stages,
         total: stages.total(),
     })
+}
+
+/// What a forced build came to.
+#[derive(Debug)]
+pub enum Built {
+    /// Every pod runs it.
+    Served(Reloaded),
+    /// It is built and runs another command than the pods' template says: they have to be planned anew, and then it is
+    /// [`replanned`].
+    Replan(Stages),
+}
+
+/// Notes a forced build that the pods run since they were planned anew, which took `restart`.
+///
+/// # Errors
+/// The pods cannot be listed, or the state folder cannot be written.
+pub async fn replanned(
+    platform: &Platform,
+    cluster: &Cluster,
+    service: &str,
+    mut stages: Stages,
+    restart: Duration,
+) -> Result<Reloaded, Failure> {
+    stages.restart += millis(restart);
+    let pods = builds::pods(platform, cluster, service).await?;
+    let state = &platform.options.state;
+    Ok(recorded(state, service, Way::Build, 0, pods.len(), stages)?)
 }
 
 /// Builds the service's image and has every pod run it.
@@ -296,7 +344,7 @@ pub async fn build_now(
     cluster: &Cluster,
     origin: &Arc<Origin>,
     reporter: &Reporter,
-) -> Result<Reloaded, Failure> {
+) -> Result<Built, Failure> {
     let service = &origin.service;
     match host::make(origin, reporter, || {}).await {
         // The image is built elsewhere; what was built here earlier is older.
@@ -324,6 +372,18 @@ pub async fn build_now(
         Arc::clone(origin),
         reporter.clone(),
     );
+    // The source comes with the image, and nothing is to be laid over the one before.
+    origin.hold(true);
+    let feed = PodFeed::open(
+        cluster,
+        &stack.namespaces.apps,
+        std::slice::from_ref(&service.name),
+    );
+    let mut pods = feed.receiver();
+    // What they run now is compared with what the new image runs, and their agents forget what they were given.
+    if let Ok(Ok(known)) = timeout(PATIENCE, pods.wait_for(Option::is_some)).await {
+        replicas.update(known.as_deref().unwrap_or_default());
+    }
     let step = reporter.step(
         format!("reload/{}", service.name),
         format!("Build {}", service.name),
@@ -331,32 +391,41 @@ pub async fn build_now(
     );
     let mut stages = Stages::default();
     let newer = AtomicBool::new(false);
-    let delivered = match images
-        .deliver(Way::Build, origin, &replicas, &newer, &mut stages, &step)
-        .await
-    {
+    let delivered = {
+        let mut delivering =
+            std::pin::pin!(images.deliver(Way::Build, origin, &replicas, &newer, &mut stages, &step));
+        loop {
+            tokio::select! {
+                delivered = &mut delivering => break delivered,
+                Ok(()) = pods.changed() => replicas.update(pods.borrow_and_update().as_deref().unwrap_or_default()),
+            }
+        }
+    };
+    replicas.close();
+    let delivered = match delivered {
         Ok(delivered) => delivered,
         Err(error) => {
             step.finish(crate::report::Outcome::Failed, error.to_string());
             return Err(error);
         }
     };
-    step.done("");
-    let count = match delivered {
-        Delivered::Served(replicas) => replicas,
-        Delivered::Replan | Delivered::NotThisWay(_) => 0,
+    let done = match delivered {
+        Delivered::Served(count) => {
+            step.done(format!("{count} pods"));
+            let state = &platform.options.state;
+            Built::Served(recorded(state, &service.name, Way::Build, 0, count, stages)?)
+        }
+        Delivered::Replan => {
+            step.done("it runs another command: its pods are planned anew");
+            Built::Replan(stages)
+        }
+        // A build is the last way; whatever it cannot do is an error.
+        Delivered::NotThisWay(why) => {
+            step.finish(crate::report::Outcome::Failed, why.clone());
+            return Err(Plain::new(Family::Build, why).into());
+        }
     };
-    let state = &platform.options.state;
-    let entry = Entry::new(&service.name, Way::Build, 0, count, stages);
-    Ledger::new(state)
-        .add(&entry)
-        .map_err(ReloadError::io("write to", state))?;
-    Ok(Reloaded {
-        service: service.name.clone(),
-        way: Way::Build,
-        files: 0,
-        replicas: count,
-        stages,
-        total: stages.total(),
-    })
+    // What a session noted as not served yet is in the image.
+    origin.behind(&BTreeSet::new())?;
+    Ok(done)
 }

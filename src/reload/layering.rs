@@ -42,13 +42,18 @@ pub fn layering(
             left.insert(path);
             continue;
         }
+        // What a build on this machine makes of the source is new with every change, and takes the source's place.
+        if recipe.host_build {
+            continue;
+        }
         if let Some(why) = recipe.made_by(&path) {
             return Err(format!("{path} has changed, and {why}"));
         }
         paths.insert(path);
     }
     // A person's rule places a file of which a build would make something else as well.
-    let whole = left.is_empty() && !paths.iter().any(|path| recipe.made_by(path).is_some());
+    let whole =
+        left.is_empty() && (recipe.host_build || !paths.iter().any(|path| recipe.made_by(path).is_some()));
     let mut listing = now;
     listing.take(built, &left);
     Ok(Layering {

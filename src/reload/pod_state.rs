@@ -195,6 +195,15 @@ mod tests {
         assert_eq!(turn(&[pod("a", "new", true), pod("b", "new", true)]), "Done");
         assert_eq!(turn(&[pod("a", "old", true)]), "a", "alone it has no choice");
         assert_eq!(turn(&[]), "Done");
+        let newborn = PodState {
+            image_id: String::new(),
+            ..pod("c", "", false)
+        };
+        assert_eq!(
+            turn(&[pod("a", "new", true), newborn]),
+            "c",
+            "by the moving tag, whatever that means"
+        );
     }
 
     #[test]

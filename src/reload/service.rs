@@ -76,7 +76,7 @@ impl Service {
         let rules = Rules::new(name, &sync, &look(&source))?;
         let mut recipe = Recipe::new(rules, build.is_some(), dockerfile);
         recipe.inferred = inferred.is_some();
-        recipe.container = said.restart == Restart::Container && build.is_none();
+        recipe.container = said.restart == Restart::Container;
         if let Some(text) = &text {
             recipe = recipe.with_dockerfile(text, target, &args);
         }

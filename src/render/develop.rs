@@ -15,7 +15,7 @@ use crate::agent::base64;
 pub const DEVELOPMENT: &str = "vadev.dev/development";
 /// The init container that brings the agent.
 pub const INSTALLER: &str = "vadev-agent";
-/// Where the agent listens, on 127.0.0.1 of the pod. A port for each container, from this one up.
+/// Where the agent listens, on 127.0.0.1 of the pod.
 pub const AGENT_PORT: u16 = 7717;
 /// How long a new replica's service waits for a session to bring it in step, in seconds. A session is there within one;
 /// without any the wait is lost once per pod.
@@ -30,7 +30,7 @@ pub struct Development {
     pub agent_image: String,
     /// What the service's image runs: its entry point with its arguments.
     pub command: Vec<String>,
-    /// Below these the agent may write, in each container.
+    /// Below these the agent may write.
     pub roots: Vec<String>,
     /// Admits a session.
     pub token: String,
@@ -75,10 +75,11 @@ pub fn develop(deployment: &mut Value, development: &Development, user: i64) {
             json!({ "name": "vadev-session", "secret": { "secretName": secret_name(&name), "defaultMode": 0o400 } }),
         ],
     );
-    let containers = pod["containers"].as_array_mut().into_iter().flatten();
-    for (number, container) in containers.enumerate() {
-        let port = AGENT_PORT + u16::try_from(number).unwrap_or_default();
-        run_by_agent(container, development, port, user);
+    // The service's own container alone: others beside it run images of their own, by commands of their own, and the source
+    // is not theirs.
+    let mut containers = pod["containers"].as_array_mut().into_iter().flatten();
+    if let Some(container) = containers.find(|container| container["name"] == *name) {
+        run_by_agent(container, development, user);
     }
 }
 
@@ -99,13 +100,13 @@ fn installer(development: &Development, user: i64) -> Value {
     })
 }
 
-fn run_by_agent(container: &mut Value, development: &Development, port: u16, user: i64) {
+fn run_by_agent(container: &mut Value, development: &Development, user: i64) {
     let name = container["name"].as_str().unwrap_or_default().to_owned();
     let mut command = vec![
         format!("{FOLDER}/program/vadev-agent"),
         "run".to_owned(),
         "--listen".to_owned(),
-        format!("127.0.0.1:{port}"),
+        format!("127.0.0.1:{AGENT_PORT}"),
         "--token-file".to_owned(),
         format!("{FOLDER}/session/token"),
         "--state".to_owned(),
@@ -189,7 +190,17 @@ mod tests {
             roots: vec!["/app/app".into(), "/app/templates".into()],
             token: "t0ken".into(),
         };
+        let beside =
+            json!({ "name": "proxy", "image": "proxy:1", "args": ["--listen"], "livenessProbe": {} });
+        push(
+            &mut deployment["spec"]["template"]["spec"]["containers"],
+            std::slice::from_ref(&beside),
+        );
         develop(&mut deployment, &development, 65532);
+        assert_eq!(
+            deployment["spec"]["template"]["spec"]["containers"][1], beside,
+            "not the service's own"
+        );
         let pod = &deployment["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         let command: Vec<&str> = container["command"]

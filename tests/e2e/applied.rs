@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vadev::profile::{Sources, component_names, load_all};
+use vadev::profile::{Sources, load_all};
 use vadev::promote::{Environment, images::images, production_stack, secrets::needed};
 
 use crate::elsewhere::{CONTEXT, Developer, Elsewhere};
@@ -110,9 +110,8 @@ impl<'a> Operator<'a> {
     /// What the tree refers to and never contains.
     fn make_secrets(&self) {
         let loaded = load_all(&Sources::default(), "shop").expect("what is built in");
-        let known = component_names(&loaded.catalog);
         let file = std::fs::read_to_string(self.folder.path().join("prod.yaml")).expect("environment");
-        let environment = Environment::read(&("prod.yaml".to_owned(), file), &known).expect("reads");
+        let environment = Environment::read(&("prod.yaml".to_owned(), file), &loaded.catalog).expect("reads");
         let profile = &loaded.profiles["minimal"];
         let stack = production_stack(&loaded.catalog, profile, &loaded.workspace, &environment, &[])
             .expect("resolves");

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use vadev::k8s::rehearse;
-use vadev::profile::{Sources, component_names, load_all};
+use vadev::profile::{Sources, load_all};
 use vadev::promote::{Environment, Target, Version, production_stack, tree};
 
 use crate::harness::{Platform, block_on, eventually, get, text, tool};
@@ -81,8 +81,7 @@ fn every_profiles_tree_is_taken_by_the_api_server_and_by_istioctl() {
     let shop = Shop::new();
     let text = std::fs::read_to_string(shop.0.path().join("prod.yaml")).expect("environment");
     let loaded = load_all(&Sources::default(), "e2e").expect("what is built in");
-    let known = component_names(&loaded.catalog);
-    let environment = Environment::read(&("prod.yaml".to_owned(), text), &known).expect("reads");
+    let environment = Environment::read(&("prod.yaml".to_owned(), text), &loaded.catalog).expect("reads");
     let newest =
         Target::new(Version { major: 1, minor: 34 }, Version { major: 1, minor: 31 }).expect("supported");
     let istioctl = tool("istioctl");

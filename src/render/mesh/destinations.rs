@@ -19,8 +19,7 @@ impl Mesh<'_> {
     fn destination(&self, sized: &SizedService) -> Value {
         let name = &sized.service.name;
         let pool = self.policy.connections;
-        let outliers = outliers(self.policy.outliers, sized.replicas);
-        let spec = json!({
+        let mut spec = json!({
             "host": self.host(name),
             "trafficPolicy": {
                 "tls": { "mode": "ISTIO_MUTUAL" },
@@ -32,22 +31,26 @@ impl Mesh<'_> {
                         "maxRetries": pool.retries,
                     },
                 },
-                "outlierDetection": {
-                    "consecutive5xxErrors": outliers.consecutive_errors,
-                    "interval": format!("{}s", outliers.interval_seconds),
-                    "baseEjectionTime": format!("{}s", outliers.ejection_seconds),
-                    "maxEjectionPercent": outliers.max_ejection_percent,
-                },
             },
         });
+        // What is built here starts anew with every save. Whoever asks meanwhile gets errors, several a question with its
+        // second attempts, and a circuit that opens for those keeps the new version from being served for seconds.
+        if !self.setting.built.contains(name) {
+            let outliers = outliers(self.policy.outliers, sized.replicas);
+            spec["trafficPolicy"]["outlierDetection"] = json!({
+                "consecutive5xxErrors": outliers.consecutive_errors,
+                "interval": format!("{}s", outliers.interval_seconds),
+                "baseEjectionTime": format!("{}s", outliers.ejection_seconds),
+                "maxEjectionPercent": outliers.max_ejection_percent,
+            });
+        }
         let mut object = self.networking("DestinationRule", name, spec);
         object["metadata"]["labels"] = json!({ "app": name });
         object
     }
 }
 
-/// With one instance an open circuit is an outage, and a process that restarts during development answers with errors for a
-/// moment: it takes ten times the errors, lasts a fifth of the time, and the one instance may be left out at all.
+/// With one instance an open circuit is an outage: it takes ten times the errors, lasts a fifth of the time, and the one instance may be left out at all.
 fn outliers(policy: Outliers, replicas: u32) -> Outliers {
     if replicas > 1 {
         return policy;

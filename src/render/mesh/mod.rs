@@ -8,6 +8,8 @@ mod routes;
 mod security;
 mod telemetry;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{Object, Setting};
@@ -58,6 +60,9 @@ pub struct MeshSetting {
     pub api: IstioApi,
     /// Share of requests that are traced, per cent.
     pub traces_percent: u32,
+    /// Services that are built from the workspace's source, whatever part of the platform is rendered: they start anew
+    /// with every save, and no instance of theirs is left out for its errors.
+    pub built: BTreeSet<String>,
 }
 
 /// Whose tokens are believed.

@@ -136,6 +136,18 @@ fn one_instance_is_left_out_later_and_for_less_long() {
 }
 
 #[test]
+fn what_is_built_here_is_never_left_out() {
+    let stack = stack();
+    let mut setting = setting(None);
+    setting.mesh.built.insert("agent-engine".to_owned());
+    let objects = render(&stack, &setting);
+    let policy = |name: &str| find(&objects, "DestinationRule", name)["spec"]["trafficPolicy"].clone();
+    assert!(policy("agent-engine")["outlierDetection"].is_null());
+    assert_eq!(policy("agent-engine")["tls"]["mode"], "ISTIO_MUTUAL");
+    assert!(policy("identity-service")["outlierDetection"].is_object());
+}
+
+#[test]
 fn every_route_that_is_limited_is_a_route() {
     let objects = render(&stack(), &setting(None));
     let routes = &find(&objects, "VirtualService", "voiceassistant-routes")["spec"]["http"];
