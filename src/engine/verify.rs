@@ -338,7 +338,9 @@ async fn dependencies(asked: &Asked<'_>, client: &reqwest::Client) -> Vec<CheckR
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
             match Forward::open(asked.cluster, target, any_port, asked.reporter.clone()).await {
                 Ok(forward) => {
-                    CheckResult::of("dependencies", name, &ready(client, &forward, asked.within).await)
+                    let otherwise = &sized.service.probes.readiness;
+                    let answer = ready(client, &forward, otherwise, asked.within).await;
+                    CheckResult::of("dependencies", name, &answer)
                 }
                 Err(error) => CheckResult {
                     group: "dependencies",
@@ -352,13 +354,13 @@ async fn dependencies(asked: &Asked<'_>, client: &reqwest::Client) -> Vec<CheckR
     sorted(asks.collect().await)
 }
 
-/// A service that has no `/ready` is asked for its health instead.
-async fn ready(client: &reqwest::Client, forward: &Forward, within: Duration) -> Answer {
+/// A service that has no `/ready` is asked what the kubelet asks it instead.
+async fn ready(client: &reqwest::Client, forward: &Forward, otherwise: &str, within: Duration) -> Answer {
     let base = format!("http://{}", forward.local());
     let first = ask(client, &format!("{base}/ready")).await;
     match first.status {
         Some(200) => first,
-        Some(404) => poll(client, &format!("{base}/health"), within).await,
+        Some(404) => poll(client, &format!("{base}{otherwise}"), within).await,
         _ => poll(client, &format!("{base}/ready"), within).await,
     }
 }

@@ -25,4 +25,6 @@ pub use stack::Stack;
 pub use workspace::Workspace;
 
 #[cfg(test)]
+pub use choose::tests::with_cart;
+#[cfg(test)]
 mod tests;

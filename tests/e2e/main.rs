@@ -18,6 +18,7 @@ mod operate_context;
 mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
+mod own_service;
 mod platform;
 mod policy;
 mod recovery;
