@@ -39,6 +39,7 @@ mod tokens;
 mod turn;
 mod up;
 mod verify;
+mod waits;
 
 pub use analyze::analyze;
 pub use asking::asking_image;
