@@ -10,6 +10,7 @@ mod harness;
 mod sample;
 
 mod data;
+mod diagnosis;
 mod images;
 mod lifecycle;
 mod mesh;
