@@ -20,6 +20,7 @@ mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
 mod own_service;
+mod partial;
 mod platform;
 mod policy;
 mod recovery;
