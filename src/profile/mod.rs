@@ -27,4 +27,6 @@ pub use workspace::Workspace;
 #[cfg(test)]
 pub use choose::tests::with_cart;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
