@@ -26,6 +26,7 @@ mod policy;
 mod recovery;
 mod reload;
 mod reload_ways;
+mod supply;
 
 #[cfg(feature = "slow")]
 mod capacity;
