@@ -48,7 +48,8 @@ impl Run for Check {
         let loaded = context.loaded()?;
         let found = context.block_on(async {
             let platform = context.running()?;
-            let site = context.site_of(&platform).await?;
+            let asked = of.from.iter().chain(&of.to);
+            let site = context.about(asked, context.site_of(&platform).await)?;
             let deployed = site.workloads().await?;
             let services: Vec<String> = deployed
                 .iter()

@@ -140,7 +140,7 @@ impl Run for Config {
 fn show(context: &Context, get: &Get) -> Result<(), Failure> {
     let name = &get.named.service;
     let config = context.block_on(async {
-        let site = context.site().await?;
+        let site = context.about([name], context.site().await)?;
         let workload = site.workload(name).await?;
         configure::config(&site, &workload).await
     })?;
@@ -269,7 +269,7 @@ fn service_only(context: &Context, name: &str) -> Result<(), Failure> {
 fn edited(context: &Context, name: &str) -> Result<BTreeMap<String, Option<String>>, Failure> {
     service_only(context, name)?;
     let before = context.block_on(async {
-        let site = context.site().await?;
+        let site = context.about([name], context.site().await)?;
         let workload = site.workload(name).await?;
         configure::config(&site, &workload).await
     })?;

@@ -35,7 +35,7 @@ impl Run for Events {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let palette = context.stdout_palette();
         context.block_on(async {
-            let site = context.site().await?;
+            let site = context.about(&self.services, context.site().await)?;
             let found = events(&site, &self.services, self.warnings).await?;
             context.print(&self.output.output.text(&found, |_| table(&found, palette))?)?;
             let mut seen: BTreeSet<_> = found.iter().map(key).collect();

@@ -25,7 +25,10 @@ pub struct ProxyConfig {
 
 impl Run for ProxyConfig {
     fn run(self, context: &Context) -> Result<(), Failure> {
-        let dump = context.block_on(async { proxy::dump(&context.site().await?, &self.service).await })?;
+        let dump = context.block_on(async {
+            let site = context.about([&self.service], context.site().await)?;
+            proxy::dump(&site, &self.service).await
+        })?;
         if self.part == Part::Dump {
             return context.print(&super::output::json(&dump)?);
         }

@@ -37,7 +37,7 @@ impl Run for Restart {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let done = context.block_on(async {
             let what = format!("Restart {}", self.services.join(", "));
-            let site = context.site_to(&what).await?;
+            let site = context.about(&self.services, context.site_to(&what).await)?;
             rollout::restart(&site, &self.services, self.waiting.timeout).await
         })?;
         let palette = context.stdout_palette();

@@ -69,6 +69,14 @@ struct Undo {
 }
 
 impl Rollout {
+    fn service(&self) -> &String {
+        match &self.verb {
+            Verb::Status(of) | Verb::Resume(of) => &of.named.service,
+            Verb::History(of) | Verb::Pause(of) => &of.service,
+            Verb::Undo(of) => &of.named.service,
+        }
+    }
+
     fn format(&self) -> Format {
         match &self.verb {
             Verb::Status(of) | Verb::Resume(of) => of.named.output.output,
@@ -83,12 +91,14 @@ impl Run for Rollout {
         let format = self.format();
         let palette = context.stdout_palette();
         let text = context.block_on(async {
+            let name = self.service();
             let site = match &self.verb {
-                Verb::Status(_) | Verb::History(_) => context.site().await?,
-                Verb::Undo(of) => context.site_to(&format!("Undo {}", of.named.service)).await?,
-                Verb::Pause(of) => context.site_to(&format!("Pause {}", of.service)).await?,
-                Verb::Resume(of) => context.site_to(&format!("Resume {}", of.named.service)).await?,
+                Verb::Status(_) | Verb::History(_) => context.site().await,
+                Verb::Undo(_) => context.site_to(&format!("Undo {name}")).await,
+                Verb::Pause(_) => context.site_to(&format!("Pause {name}")).await,
+                Verb::Resume(_) => context.site_to(&format!("Resume {name}")).await,
             };
+            let site = context.about([name], site)?;
             match &self.verb {
                 Verb::Status(of) => {
                     let workload = site.workload(&of.named.service).await?;
