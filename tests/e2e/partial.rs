@@ -191,7 +191,8 @@ fn a_watched_status_shows_what_changes() {
 #[ignore = "needs a container engine"]
 fn the_doctor_mends_what_a_killed_program_left_behind() {
     let platform = Platform::running();
-    let kubeconfig = tempfile::tempdir().expect("folder").keep().join("config");
+    let folder = tempfile::tempdir().expect("folder");
+    let kubeconfig = folder.path().join("config");
     let lock = kubeconfig.with_extension("lock");
     let old = std::fs::File::create(&lock).expect("lock");
     let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);

@@ -6,7 +6,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use vadev::k8s::{MANAGED_BY, observe};
 
-use crate::harness::{Platform, agent, block_on, text};
+use crate::harness::{Platform, agent, block_on};
 
 #[test]
 #[ignore = "needs a cluster"]
@@ -96,12 +96,8 @@ fn killed_in(platform: &Platform, phases: &[&str]) {
 fn a_kill_in_any_phase_costs_nothing_but_time() {
     let platform = Platform::turn();
     platform.succeed(&["down", "--yes"]);
-    // The smallest of the images, so that there is one to be had.
-    let gone = Command::new("docker")
-        .args(["rmi", "-f", &agent()])
-        .output()
-        .expect("docker");
-    assert!(gone.status.success(), "{}", text(&gone.stderr));
+    // The smallest of the images, so that there is one to be had. Where it was not there yet, there are more.
+    let _gone = Command::new("docker").args(["rmi", "-f", &agent()]).output().expect("docker");
     killed_in(&platform, &["image/", "cluster"]);
     ends_well(&platform);
     platform.succeed(&["down", "--yes"]);
