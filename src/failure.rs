@@ -62,6 +62,59 @@ impl<E: Diagnose> From<E> for Failure {
     }
 }
 
+/// Several failures of one run: the first is the message and decides everything else, the others are told below it.
+#[derive(Debug)]
+pub struct Several {
+    first: Failure,
+    others: Vec<Failure>,
+}
+
+impl Several {
+    /// One failure out of all, in their order; `None` where there is none.
+    pub fn of(failures: Vec<Failure>) -> Option<Failure> {
+        let mut failures = failures.into_iter();
+        let first = failures.next()?;
+        let others: Vec<Failure> = failures.collect();
+        Some(if others.is_empty() {
+            first
+        } else {
+            Box::new(Self { first, others })
+        })
+    }
+}
+
+impl std::fmt::Display for Several {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.first.fmt(f)
+    }
+}
+
+impl std::error::Error for Several {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.first.source()
+    }
+}
+
+impl Diagnose for Several {
+    fn hint(&self) -> Option<String> {
+        self.first.hint()
+    }
+    fn family(&self) -> Family {
+        self.first.family()
+    }
+    fn exit_code(&self) -> Option<u8> {
+        self.first.exit_code()
+    }
+    fn details(&self) -> Vec<String> {
+        let others = self.others.iter().flat_map(|other| {
+            let hint = other.hint().map(|hint| format!("  {hint}"));
+            let below = other.details().into_iter().map(|line| format!("  {line}"));
+            std::iter::once(format!("also: {other}")).chain(below).chain(hint)
+        });
+        self.first.details().into_iter().chain(others).collect()
+    }
+}
+
 /// A plain failure for places that need no enum of their own, mostly verbs.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

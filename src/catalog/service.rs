@@ -164,9 +164,11 @@ pub struct RateLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Probes {
-    /// Path of the liveness and startup probes.
+    /// Path of the liveness and startup probes; also what `<prefix>/health` and callers ask for.
+    #[schemars(extend("format" = "absolute-path"))]
     pub liveness: String,
     /// Path of the readiness probe.
+    #[schemars(extend("format" = "absolute-path"))]
     pub readiness: String,
     /// Period of the liveness and readiness probes.
     pub period_seconds: u32,

@@ -18,7 +18,7 @@ pub struct Check {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Call each service's /health from inside the others' pods, through their sidecars
+    /// Call each service's health path from inside the others' pods, through their sidecars
     ///
     /// Fails where a service can't reach one that it calls. A pod whose image has nothing to ask with is given an ephemeral
     /// container that has, for three minutes.
@@ -48,7 +48,8 @@ impl Run for Check {
         let loaded = context.loaded()?;
         let found = context.block_on(async {
             let platform = context.running()?;
-            let site = context.site_of(&platform).await?;
+            let asked = of.from.iter().chain(&of.to);
+            let site = context.about(asked, context.site_of(&platform).await)?;
             let deployed = site.workloads().await?;
             let services: Vec<String> = deployed
                 .iter()
@@ -73,6 +74,7 @@ impl Run for Check {
                 .filter(|(from, to)| from != to)
                 .map(|(from, to)| Pair {
                     called: calls(from, to),
+                    health: platform.stack().health_of(to).to_owned(),
                     from: from.clone(),
                     to: to.clone(),
                 })

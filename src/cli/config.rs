@@ -158,7 +158,7 @@ impl Run for Config {
 fn show(context: &Context, get: &Get) -> Result<(), Failure> {
     let name = &get.named.service;
     let config = context.block_on(async {
-        let site = context.site().await?;
+        let site = context.about([name], context.site().await)?;
         let workload = site.workload(name).await?;
         configure::config(&site, &workload).await
     })?;

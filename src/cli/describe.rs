@@ -22,7 +22,10 @@ pub struct Describe {
 
 impl Run for Describe {
     fn run(self, context: &Context) -> Result<(), Failure> {
-        let page = context.block_on(async { describe(&context.site().await?, &self.service).await })?;
+        let page = context.block_on(async {
+            let site = context.about([&self.service], context.site().await)?;
+            describe(&site, &self.service).await
+        })?;
         let palette = context.stdout_palette();
         context.print(&self.output.output.text(&page, |_| text(&page, palette))?)
     }

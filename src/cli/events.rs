@@ -36,7 +36,7 @@ impl Run for Events {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let palette = context.stdout_palette();
         context.block_on(async {
-            let site = context.site().await?;
+            let site = context.about(&self.services, context.site().await)?;
             let found = events(&site, &self.services, self.warnings).await?;
             let format = self.output.output;
             if !self.watch {

@@ -44,7 +44,7 @@ impl Run for Exec {
             pod: self.pod,
         };
         context.block_on(async {
-            let site = context.site().await?;
+            let site = context.about([&self.service], context.site().await)?;
             exec(&site, &self.service, &self.command, &options, |channel, bytes| {
                 match channel {
                     Channel::Out => super::output::write_bytes(bytes),

@@ -77,13 +77,14 @@ impl Run for Hpa {
             let site = match &self.verb {
                 Verb::Set(set) => {
                     let what = format!("Set the autoscaler of {}", set.named.service);
-                    context.site_to(&what).await?
+                    context.about([&set.named.service], context.site_to(&what).await)?
                 }
                 Verb::Remove(named) => {
                     let what = format!("Remove the autoscaler of {}", named.service);
-                    context.site_to(&what).await?
+                    context.about([&named.service], context.site_to(&what).await)?
                 }
-                _ => context.site().await?,
+                Verb::Show(named) => context.about([&named.service], context.site().await)?,
+                Verb::List(_) => context.site().await?,
             };
             let found = match &self.verb {
                 Verb::List(_) => hpa::list(&site, None).await?,

@@ -83,7 +83,7 @@ impl Run for Logs {
             seen: BTreeMap::new(),
         };
         context.block_on(async {
-            let site = context.site().await?;
+            let site = context.about(&query.names, context.site().await)?;
             let mut block = String::new();
             let follow = query.follow;
             let done = logs(&site, &query, |line| {

@@ -57,7 +57,10 @@ fn meant<'a>(first: &'a str, second: Option<&'a str>) -> Result<(&'a str, Part),
 impl Run for ProxyConfig {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let (service, part) = meant(&self.service, self.part.as_deref())?;
-        let dump = context.block_on(async { proxy::dump(&context.site().await?, service).await })?;
+        let dump = context.block_on(async {
+            let site = context.about([service], context.site().await)?;
+            proxy::dump(&site, service).await
+        })?;
         let format = self.output.output;
         if part == Part::Dump {
             let text = match format {

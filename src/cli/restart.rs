@@ -76,6 +76,11 @@ impl Restart {
         format!("Restart {}", self.services.join(", "))
     }
 
+    /// What is restarted.
+    pub fn services(&self) -> &[String] {
+        &self.services
+    }
+
     /// Does it.
     pub async fn carry_out(&self, site: &Site) -> Result<Vec<Rollout>, Failure> {
         arrival::restart(site, &self.services, self.waiting.patience()).await
@@ -85,8 +90,8 @@ impl Restart {
 impl Run for Restart {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let done = context.block_on(async {
-            let site = context.site_to(&self.what()).await?;
-            self.carry_out(&site).await
+            let site = context.site_to(&self.what()).await;
+            self.carry_out(&context.about(&self.services, site)?).await
         })?;
         let palette = context.stdout_palette();
         context.print(&self.output.output.text(&done, |_| table(&done, palette))?)

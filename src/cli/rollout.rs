@@ -1,3 +1,5 @@
+use std::slice;
+
 use clap_complete::engine::ArgValueCompleter;
 
 use super::output::{Format, OutputArgs};
@@ -72,6 +74,15 @@ struct Undo {
 }
 
 impl Rollout {
+    fn services(&self) -> &[String] {
+        match &self.verb {
+            Verb::Status(of) | Verb::Resume(of) => slice::from_ref(&of.named.service),
+            Verb::History(of) | Verb::Pause(of) => slice::from_ref(&of.service),
+            Verb::Undo(of) => slice::from_ref(&of.named.service),
+            Verb::Restart(of) => of.services(),
+        }
+    }
+
     fn format(&self) -> Format {
         match &self.verb {
             Verb::Status(of) | Verb::Resume(of) => of.named.output.output,
@@ -87,19 +98,21 @@ impl Run for Rollout {
         let format = self.format();
         let palette = context.stdout_palette();
         let text = context.block_on(async {
+            let names = self.services();
+            let name = names.first().map_or("", String::as_str);
             let site = match &self.verb {
                 Verb::Status(of) if of.waiting.patience().auto_undo => {
-                    let name = &of.named.service;
                     context
                         .site_to(&format!("Undo what does not finish of {name}"))
-                        .await?
+                        .await
                 }
-                Verb::Status(_) | Verb::History(_) => context.site().await?,
-                Verb::Undo(of) => context.site_to(&format!("Undo {}", of.named.service)).await?,
-                Verb::Pause(of) => context.site_to(&format!("Pause {}", of.service)).await?,
-                Verb::Resume(of) => context.site_to(&format!("Resume {}", of.named.service)).await?,
-                Verb::Restart(of) => context.site_to(&of.what()).await?,
+                Verb::Status(_) | Verb::History(_) => context.site().await,
+                Verb::Undo(_) => context.site_to(&format!("Undo {name}")).await,
+                Verb::Pause(_) => context.site_to(&format!("Pause {name}")).await,
+                Verb::Resume(_) => context.site_to(&format!("Resume {name}")).await,
+                Verb::Restart(of) => context.site_to(&of.what()).await,
             };
+            let site = context.about(names, site)?;
             match &self.verb {
                 Verb::Status(of) => {
                     let workload = site.workload(&of.named.service).await?;

@@ -53,7 +53,7 @@ impl Run for Scale {
             .transpose()?;
         let done = context.block_on(async {
             let what = format!("Scale {name} to {}", self.replicas);
-            let site = context.site_to(&what).await?;
+            let site = context.about([name], context.site_to(&what).await)?;
             let workload = site.workload(name).await?;
             rollout::refuse_paused(&workload)?;
             for hpa in hpa::list(&site, Some(workload.name())).await? {

@@ -117,7 +117,7 @@ impl Run for Secret {
 
 fn show(context: &Context, list: &List) -> Result<(), Failure> {
     let found = context.block_on(async {
-        let site = context.site().await?;
+        let site = context.about(&list.service, context.site().await)?;
         let of = match &list.service {
             Some(name) => Some(site.workload(name).await?),
             None => None,

@@ -12,6 +12,7 @@ use crate::report::Step;
 use crate::supply::process::Command;
 
 use super::error::ClusterError;
+use super::network;
 use super::nodes::{self, Node, NodeState, all_nodes, bring_back, containerd_up};
 use super::orphan;
 use super::owner::{Owner, claim, from_data, own_root};
@@ -104,6 +105,7 @@ impl Kind {
                         complete: true,
                         control_plane: control_plane(&nodes),
                         config: String::new(),
+                        network: false,
                     };
                     state::write(&self.folder, name, &record)?;
                     by_nodes(&nodes)
@@ -160,6 +162,7 @@ impl Kind {
             complete: false,
             control_plane: None,
             config: create.config.to_owned(),
+            network: !network::is_there(&self.docker).await,
         };
         state::write(&self.folder, create.name, &record)?;
         let config = self.folder.join(format!("{}.kind.yaml", create.name));
@@ -261,7 +264,7 @@ impl Kind {
         nodes::pause(&self.docker, &self.nodes(name).await?).await
     }
 
-    /// Deletes the nodes, the kubeconfig and the memory. The caller has made sure that the cluster is vadev's.
+    /// Deletes the nodes, the network that came with them, the kubeconfig and the memory. The caller has made sure that the cluster is vadev's.
     pub async fn delete(&self, name: &str, step: &Step) -> Result<(), ClusterError> {
         let kind = Command::new(&self.program)
             .args(["delete", "cluster", "--name", name, "--kubeconfig"])
@@ -271,6 +274,15 @@ impl Kind {
             action: format!("deleting the cluster {name}"),
             source,
         })?;
+        // A memory that can't be read says nothing of a network, and goes below.
+        if self
+            .record(name)
+            .ok()
+            .flatten()
+            .is_some_and(|record| record.network)
+        {
+            network::remove_unused(&self.docker).await;
+        }
         forget(self.kubeconfig(name))?;
         forget(self.folder.join(format!("{name}.kind.yaml")))?;
         forget(record_path(&self.folder, name))

@@ -18,6 +18,9 @@ pub struct Record {
     pub control_plane: Option<String>,
     /// The configuration it was made with, as given to kind; its ports can't change later.
     pub config: String,
+    /// Whether kind's network came with it, and so goes with it where nothing else is on it.
+    #[serde(default)]
+    pub network: bool,
 }
 
 /// What is there under a cluster's name.
@@ -160,6 +163,7 @@ mod tests {
             complete,
             control_plane: complete.then(|| "1".to_owned()),
             config: String::new(),
+            network: false,
         }
     }
 

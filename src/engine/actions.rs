@@ -15,11 +15,10 @@ use super::platform::Platform;
 use crate::cluster::{self, ClusterError, Istio, Mesh};
 use crate::failure::{Failure, Family, Plain};
 use crate::image;
-use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
+use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View};
 use crate::plan::steps::CLUSTER;
 use crate::plan::{Action, Change, PlanStep};
 use crate::render::kind::{AUDIT_POLICY, AUDIT_POLICY_FILE};
-use crate::render::operator::GATEWAY;
 use crate::render::{Object, ObjectId};
 use crate::report::{Outcome, Step};
 
@@ -43,6 +42,8 @@ pub struct Run<'a> {
     pub lacking: OnceCell<BTreeSet<String>>,
     /// Set when making the cluster failed: nobody need wait for its nodes any longer.
     pub creation_failed: CancellationToken,
+    /// Set when any step failed: what only waits ends then.
+    pub failed: CancellationToken,
 }
 
 impl Run<'_> {
@@ -67,16 +68,14 @@ impl Run<'_> {
             Action::SupplyTool(name) => self.tool(name, step).await?,
             Action::RemoveBroken => self.remove_broken(step).await?,
             Action::CreateCluster => self.create(step).await?,
-            Action::WaitNodes => self.nodes_up(step).await?,
-            Action::WaitApi => self.api_up(step).await?,
+            Action::WaitNodes | Action::WaitApi | Action::Wait(_) | Action::WaitGateway => {
+                return self.wait(action, step).await;
+            }
             Action::StartCluster => self.start(step).await?,
             Action::ShipImages(references) => self.ship(references, step).await?,
             Action::InstallMesh => self.install_mesh(step).await?,
             Action::ServeCertificate => self.certificate().await?,
-            Action::WaitGateway if self.wait => self.gateway(step).await?,
             Action::Apply(changes) => self.apply(changes, step).await?,
-            Action::Wait(component) if self.wait => self.ready(component, step).await?,
-            Action::Wait(_) | Action::WaitGateway => return Ok((Outcome::Skipped, "--no-wait".to_owned())),
             Action::Swap(service) => self.swap(service, step).await?,
             Action::Prune(ids) => self.prune(ids).await?,
         };
@@ -153,43 +152,6 @@ impl Run<'_> {
             format!("{} nodes", config.nodes)
         };
         Ok(format!("{nodes}, ingress on 127.0.0.1:{}", config.http_port))
-    }
-
-    /// While the cluster is made: its nodes take images.
-    async fn nodes_up(&self, step: &Step) -> Result<String, Failure> {
-        step.progress("waiting for containerd");
-        let kind = self.platform.kind().await?;
-        let name = self.platform.cluster_name();
-        let count = self.platform.options.nodes as usize;
-        let nodes = self
-            .unless_creation_fails(kind.early_nodes(&name, count, self.timeout))
-            .await?;
-        Ok(nodes.join(", "))
-    }
-
-    /// While the cluster is made: its API server answers.
-    async fn api_up(&self, step: &Step) -> Result<String, Failure> {
-        step.progress("waiting for its address");
-        let kind = self.platform.kind_program(step).await?;
-        let name = self.platform.cluster_name();
-        self.unless_creation_fails(kind.early_kubeconfig(&name, self.timeout))
-            .await?;
-        step.progress("waiting for its first answer");
-        let cluster = tokio::select! {
-            connected = self.connected() => connected?,
-            () = self.creation_failed.cancelled() => return Err(not_made().into()),
-        };
-        Ok(cluster.server().to_owned())
-    }
-
-    async fn unless_creation_fails<T>(
-        &self,
-        work: impl Future<Output = Result<T, ClusterError>>,
-    ) -> Result<T, Failure> {
-        tokio::select! {
-            done = work => Ok(done?),
-            () = self.creation_failed.cancelled() => Err(not_made().into()),
-        }
     }
 
     async fn start(&self, step: &Step) -> Result<String, Failure> {
@@ -277,17 +239,6 @@ impl Run<'_> {
         Ok("a development certificate".to_owned())
     }
 
-    async fn gateway(&self, step: &Step) -> Result<String, Failure> {
-        let namespace = &self.platform.stack().namespaces.mesh;
-        let gateway = ObjectRef::new("apps/v1", "Deployment", namespace, GATEWAY);
-        let options = WaitOptions::within(self.timeout);
-        Ok(self
-            .view()
-            .await?
-            .wait_ready(&gateway, options, Some(step))
-            .await?)
-    }
-
     async fn apply(&self, changes: &[Change], step: &Step) -> Result<String, Failure> {
         let cluster = self.connected().await?;
         cluster.recheck().await?;
@@ -308,20 +259,6 @@ impl Run<'_> {
             "{created} created, {} changed",
             applied.len() - created - count(k8s::Change::Unchanged)
         ))
-    }
-
-    /// Waits for every workload of a component.
-    async fn ready(&self, component: &str, step: &Step) -> Result<String, Failure> {
-        let workloads = workloads(self.objects, component);
-        let view = self.view().await?;
-        let ready = view
-            .wait_all(&workloads, WaitOptions::within(self.timeout), Some(step))
-            .await?;
-        Ok(ready
-            .into_iter()
-            .map(|(_, detail)| detail)
-            .collect::<Vec<_>>()
-            .join(", "))
     }
 
     /// Has the live pods run what the moving tag means now.
@@ -350,7 +287,8 @@ impl Run<'_> {
             .await
     }
 
-    async fn view(&self) -> Result<&View, Failure> {
+    /// The watches, opened when first needed.
+    pub async fn view(&self) -> Result<&View, Failure> {
         let cluster = self.connected().await?;
         Ok(self
             .view
@@ -375,10 +313,6 @@ pub fn workloads(objects: &[Object], component: &str) -> Vec<ObjectRef> {
     of.filter(|id| matches!(id.kind.as_str(), "Deployment" | "StatefulSet"))
         .map(|id| ObjectRef::from(&id))
         .collect()
-}
-
-fn not_made() -> Plain {
-    Plain::new(Family::Cluster, "the cluster was not made")
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Plain {

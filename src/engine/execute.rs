@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Several};
 use crate::plan::{Plan, PlanStep};
 
 /// How one step ended.
@@ -19,9 +20,14 @@ pub struct Ended {
     pub seconds: f64,
 }
 
-/// Runs every step through `run`. When one fails no further step is begun; those under way are brought to their end,
-/// because half of an image import or of a cluster's creation helps nobody. The first failure is returned.
-pub async fn carry_out<'a, F, Run>(plan: &'a Plan, run: F) -> Result<Vec<Ended>, Failure>
+/// Runs every step through `run`. When one fails no further step is begun, and `failed` is set, for those that only wait to
+/// end as well. Those that change something are brought to their end, because half of an image import or of a cluster's
+/// creation helps nobody. The first failure is returned, with the others below it.
+pub async fn carry_out<'a, F, Run>(
+    plan: &'a Plan,
+    failed: &CancellationToken,
+    run: F,
+) -> Result<Vec<Ended>, Failure>
 where
     F: Fn(&'a PlanStep) -> Run,
     Run: Future<Output = Result<f64, Failure>>,
@@ -32,9 +38,9 @@ where
     }
     let mut running = FuturesUnordered::new();
     let mut ended = Vec::new();
-    let mut failure: Option<Failure> = None;
+    let mut failures: Vec<Failure> = Vec::new();
     loop {
-        if failure.is_none() {
+        if failures.is_empty() {
             let ready: Vec<usize> = waiting
                 .iter()
                 .filter(|(_, needs)| needs.is_empty())
@@ -58,12 +64,13 @@ where
                 let (id, cause) = (step.id.clone(), step.cause.clone());
                 ended.push(Ended { id, cause, seconds });
             }
-            Err(error) if failure.is_none() => failure = Some(error),
-            // The first failure is the cause; a second one has been shown as the end of its own step.
-            Err(_) => {}
+            Err(error) => {
+                failed.cancel();
+                failures.push(error);
+            }
         }
     }
-    failure.map_or(Ok(ended), Err)
+    Several::of(failures).map_or(Ok(ended), Err)
 }
 
 #[cfg(test)]
@@ -107,7 +114,7 @@ mod tests {
                 Ok(0.0)
             }
         };
-        carry_out(&plan, run)
+        carry_out(&plan, &CancellationToken::new(), run)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         let order = order.into_inner().expect("order");
@@ -127,7 +134,41 @@ mod tests {
                 Err(Plain::new(Family::Cluster, "broken").into())
             }
         };
-        let error = carry_out(&plan, run).await.expect_err("fails");
+        let error = carry_out(&plan, &CancellationToken::new(), run)
+            .await
+            .expect_err("fails");
         assert_eq!(error.to_string(), "broken");
+    }
+
+    #[tokio::test]
+    async fn a_failure_ends_what_only_waits_and_others_are_told_below_it() {
+        let plan = Plan {
+            steps: vec![step("waits", &[]), step("changes", &[]), step("fails", &[])],
+        };
+        let failed = CancellationToken::new();
+        let changed = Mutex::new(false);
+        let run = |step: &PlanStep| {
+            let (id, failed, changed) = (step.id.clone(), &failed, &changed);
+            async move {
+                let failure = |what: &str| Err(Plain::new(Family::Timeout, what).into());
+                match id.as_str() {
+                    "fails" => failure("broken"),
+                    // Without the sign it would wait for ever.
+                    "waits" => {
+                        failed.cancelled().await;
+                        failure("broken as well")
+                    }
+                    _ => {
+                        failed.cancelled().await;
+                        *changed.lock().expect("flag") = true;
+                        Ok(0.0)
+                    }
+                }
+            }
+        };
+        let error = carry_out(&plan, &failed, run).await.expect_err("fails");
+        assert!(changed.into_inner().expect("flag"), "what changes something ends");
+        assert_eq!(error.to_string(), "broken");
+        assert_eq!(error.details(), ["also: broken as well"]);
     }
 }

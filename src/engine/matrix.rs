@@ -205,9 +205,11 @@ fn told(status: Option<u16>, detail: &str) -> String {
 }
 
 fn url(platform: &Platform, service: &str) -> String {
+    let stack = platform.stack();
     format!(
-        "http://{service}.{}:8080/health",
-        platform.stack().namespaces.apps
+        "http://{service}.{}:8080{}",
+        stack.namespaces.apps,
+        stack.health_of(service)
     )
 }
 

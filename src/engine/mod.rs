@@ -41,6 +41,7 @@ mod tokens;
 mod turn;
 mod up;
 mod verify;
+mod waits;
 
 pub use analyze::analyze;
 pub use asking::asking_image;

@@ -195,6 +195,7 @@ pub async fn up(platform: &Platform, options: &UpOptions) -> Result<UpReport, Fa
             view: OnceCell::new(),
             lacking: OnceCell::new(),
             creation_failed: CancellationToken::new(),
+            failed: CancellationToken::new(),
         };
         steps.extend(execute(platform, &plan, &run).await?);
         if supplied_first {
@@ -272,7 +273,7 @@ async fn execute(platform: &Platform, plan: &Plan, run: &Run<'_>) -> Result<Vec<
     }
     let journal = Journal::begin(&platform.options.state, &platform.stack().profile)
         .map_err(|error| journal_trouble(&error))?;
-    let ended = carry_out(plan, |step| async {
+    let ended = carry_out(plan, &run.failed, |step| async {
         let note = |entry| journal.write(&entry).map_err(|error| journal_trouble(&error));
         note(Entry::Begun {
             step: step.id.clone(),

@@ -35,6 +35,14 @@ struct Asked<'a> {
     within: Duration,
 }
 
+impl Asked<'_> {
+    /// With the time that is left. What is not ready by now will not answer either; one try tells why.
+    fn after(self, begun: Instant) -> Self {
+        let within = self.within.saturating_sub(begun.elapsed()).max(ANSWER);
+        Self { within, ..self }
+    }
+}
+
 /// How long one answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
@@ -60,12 +68,14 @@ pub async fn verify(
     };
     step.progress("objects and workloads");
     let begun = Instant::now();
-    let mut checks = settled(&asked, objects).await?;
-    // What is not ready by now will not answer either; one try tells why.
-    let asked = Asked {
-        within: within.saturating_sub(begun.elapsed()).max(ANSWER),
-        ..asked
-    };
+    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, asked.stack.workspace);
+    let (mut checks, _) = settled(within, async || {
+        let snapshot = k8s::observe(asked.cluster, &selector).await?;
+        let checks = there(objects.iter().map(Object::id), |id| snapshot.get(&id.into()));
+        Ok((checks, snapshot))
+    })
+    .await?;
+    let asked = asked.after(begun);
     step.progress("the ingress and every service's dependencies");
     let (ingress, dependencies) = tokio::join!(
         through_ingress(platform, &asked, &outside),
@@ -76,17 +86,18 @@ pub async fn verify(
     Ok(VerifyReport::told(checks, step))
 }
 
-/// Every object and workload. A workload that is on its way, after a start of its node for instance, is looked at again until
-/// it is ready, or for as long as the ingress is asked.
-async fn settled(asked: &Asked<'_>, objects: &[Object]) -> Result<Vec<CheckResult>, Failure> {
-    let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, asked.stack.workspace);
-    let end = Instant::now() + asked.within;
+/// What a look at every object and workload found, and what it was found in. A workload that is on its way, after a start of
+/// its node for instance, is looked at again until it is ready, or for as long as the ingress is asked.
+async fn settled<T>(
+    within: Duration,
+    look: impl AsyncFn() -> Result<(Vec<CheckResult>, T), Failure>,
+) -> Result<(Vec<CheckResult>, T), Failure> {
+    let end = Instant::now() + within;
     loop {
-        let snapshot = k8s::observe(asked.cluster, &selector).await?;
-        let checks = there(objects.iter().map(Object::id), |id| snapshot.get(&id.into()));
+        let (checks, seen) = look().await?;
         let waits = checks.iter().any(|check| check.group == "workload" && !check.ok);
         if !waits || Instant::now() >= end {
-            return Ok(checks);
+            return Ok((checks, seen));
         }
         sleep(AGAIN).await;
     }
@@ -150,22 +161,13 @@ pub async fn verify_promoted(
         within,
     };
     step.progress("objects and workloads");
-    let found = promoted_objects(cluster, tree).await?;
-    let mut by_name: Vec<(ObjectRef, &Value)> = Vec::new();
-    for object in &found {
-        by_name.push((ObjectRef::of(object)?, object));
-    }
-    let get = |id: &ObjectId| {
-        let wanted = ObjectRef::from(id);
-        let same = by_name
-            .iter()
-            .find(|(reference, _)| reference.same_object(&wanted));
-        same.map(|(_, object)| *object)
-    };
-    let mut checks = there(
-        tree.objects().map(|(_, object)| crate::promote::tree::id(object)),
-        get,
-    );
+    let begun = Instant::now();
+    let (mut checks, found) = settled(within, async || {
+        let found = promoted_objects(cluster, tree).await?;
+        Ok((promoted(tree, &found)?, found))
+    })
+    .await?;
+    let asked = asked.after(begun);
     step.progress("the ingress and every service's dependencies");
     let gateways = found.iter().filter(|object| {
         object["kind"] == "Gateway" && object["metadata"]["namespace"] == *stack.namespaces.apps
@@ -177,6 +179,23 @@ pub async fn verify_promoted(
     checks.extend(through_ingress);
     checks.extend(dependencies);
     Ok(VerifyReport::told(checks, step))
+}
+
+/// Every object of a tree, among those that were found.
+fn promoted(tree: &Tree, found: &[Value]) -> Result<Vec<CheckResult>, Failure> {
+    let mut by_name: Vec<(ObjectRef, &Value)> = Vec::new();
+    for object in found {
+        by_name.push((ObjectRef::of(object)?, object));
+    }
+    let get = |id: &ObjectId| {
+        let wanted = ObjectRef::from(id);
+        let same = by_name
+            .iter()
+            .find(|(reference, _)| reference.same_object(&wanted));
+        same.map(|(_, object)| *object)
+    };
+    let ids = tree.objects().map(|(_, object)| crate::promote::tree::id(object));
+    Ok(there(ids, get))
 }
 
 /// The ingress of a cluster that is not vadev's own, behind its door.
@@ -338,7 +357,9 @@ async fn dependencies(asked: &Asked<'_>, client: &reqwest::Client) -> Vec<CheckR
             let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
             match Forward::open(asked.cluster, target, any_port, asked.reporter.clone()).await {
                 Ok(forward) => {
-                    CheckResult::of("dependencies", name, &ready(client, &forward, asked.within).await)
+                    let otherwise = &sized.service.probes.readiness;
+                    let answer = ready(client, &forward, otherwise, asked.within).await;
+                    CheckResult::of("dependencies", name, &answer)
                 }
                 Err(error) => CheckResult {
                     group: "dependencies",
@@ -352,13 +373,13 @@ async fn dependencies(asked: &Asked<'_>, client: &reqwest::Client) -> Vec<CheckR
     sorted(asks.collect().await)
 }
 
-/// A service that has no `/ready` is asked for its health instead.
-async fn ready(client: &reqwest::Client, forward: &Forward, within: Duration) -> Answer {
+/// A service that has no `/ready` is asked what the kubelet asks it instead.
+async fn ready(client: &reqwest::Client, forward: &Forward, otherwise: &str, within: Duration) -> Answer {
     let base = format!("http://{}", forward.local());
     let first = ask(client, &format!("{base}/ready")).await;
     match first.status {
         Some(200) => first,
-        Some(404) => poll(client, &format!("{base}/health"), within).await,
+        Some(404) => poll(client, &format!("{base}{otherwise}"), within).await,
         _ => poll(client, &format!("{base}/ready"), within).await,
     }
 }
@@ -366,4 +387,38 @@ async fn ready(client: &reqwest::Client, forward: &Forward, within: Duration) ->
 fn sorted(mut checks: Vec<CheckResult>) -> Vec<CheckResult> {
     checks.sort_by(|a, b| a.name.cmp(&b.name));
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_workload_on_its_way_is_looked_at_again_while_there_is_time() {
+        let looks = Cell::new(0);
+        let look = |ready_at: usize| {
+            let looks = &looks;
+            async move || {
+                looks.set(looks.get() + 1);
+                let check = CheckResult {
+                    group: "workload",
+                    name: "a".to_owned(),
+                    ok: looks.get() >= ready_at,
+                    detail: String::new(),
+                };
+                Ok((vec![check], ()))
+            }
+        };
+        let (checks, ()) = settled(Duration::from_secs(30), look(2))
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(checks[0].ok && looks.get() == 2);
+        looks.set(0);
+        let (checks, ()) = settled(Duration::ZERO, look(2))
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(!checks[0].ok && looks.get() == 1, "without time one look tells");
+    }
 }

@@ -88,6 +88,20 @@ impl Diagnosis {
     }
 }
 
+/// How Envoy says that it takes no listener of those that it was sent: `gRPC config for …v3.Listener rejected: …`. The sidecar's
+/// agent counts `0 rejected` in its own lines, which say nothing.
+const REJECTED: &str = ".Listener rejected:";
+
+/// The lines of a sidecar's log that a diagnosis shows: the last ones, and before them the last rejection, which is long past
+/// by then.
+pub fn telling(lines: Vec<String>, most: usize) -> Vec<String> {
+    let last = lines.len().saturating_sub(most);
+    let rejected = lines.iter().rposition(|line| line.contains(REJECTED));
+    let earlier = rejected.filter(|at| *at < last).map(|at| lines[at].clone());
+    let newest = lines.into_iter().skip(last + usize::from(earlier.is_some()));
+    earlier.into_iter().chain(newest).collect()
+}
+
 /// Finds the root cause.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let Some(suspicion) = suspect(&evidence.pods, &evidence.events) else {
@@ -96,14 +110,14 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let mut cause = suspicion.cause;
     let mut message = suspicion.message.clone();
     if cause == Cause::SidecarNotReady
-        && let Some(line) = evidence.log.iter().rev().find(|line| line.contains("rejected:"))
+        && let Some((_, why)) = evidence
+            .log
+            .iter()
+            .rev()
+            .find_map(|line| line.split_once(REJECTED))
     {
         cause = Cause::ListenerRejected;
-        let reason = line
-            .split_once("rejected:")
-            .map_or(line.as_str(), |(_, why)| why)
-            .trim();
-        reason.clone_into(&mut message);
+        why.trim().clone_into(&mut message);
     }
     let service = service(evidence, &suspicion);
     Diagnosis {

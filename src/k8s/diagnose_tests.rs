@@ -249,3 +249,76 @@ fn a_slow_starter_has_the_time_of_its_startup_probe() {
     );
     assert_eq!(patience(true, serving), Some(Duration::from_secs(90)));
 }
+
+#[test]
+fn a_rejection_is_shown_however_long_ago_it_was() {
+    let rejected =
+        "gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: virtualInbound: bad";
+    let unready =
+        |at: usize| format!("Envoy proxy is NOT ready: lds updates: 0 successful, 1 rejected: {at}");
+    let mut lines: Vec<String> = (0..40).map(unready).collect();
+    assert_eq!(telling(lines.clone(), 3), [unready(37), unready(38), unready(39)]);
+    lines[2] = rejected.to_owned();
+    assert_eq!(
+        telling(lines.clone(), 3),
+        [rejected.to_owned(), unready(38), unready(39)]
+    );
+    let running = json!({"running": {}});
+    let status = json!({"phase": "Running",
+        "initContainerStatuses": [container("istio-proxy", 0, false, &running, &json!({}))]});
+    let shown: Vec<String> = telling(lines, 3);
+    let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
+    let found = diagnose(&evidence(&status, vec![], &shown));
+    assert_eq!(found.cause, Cause::ListenerRejected);
+    assert!(
+        found.explanation.ends_with(": virtualInbound: bad"),
+        "{}",
+        found.explanation
+    );
+    let counted = unready(1);
+    let waits = diagnose(&evidence(&status, vec![], &[&counted]));
+    assert_eq!(waits.cause, Cause::SidecarNotReady, "a count is no rejection");
+}
+
+#[test]
+fn a_container_that_its_probe_has_killed_is_no_crash() {
+    let failed = || {
+        event(
+            "Unhealthy",
+            "spec.containers{app}",
+            9,
+            "Startup probe failed: HTTP 404",
+        )
+    };
+    let killed = || {
+        let message = "Container app failed startup probe, will be restarted";
+        event("Killing", "spec.containers{app}", 1, message)
+    };
+    let running = json!({"running": {}});
+    for (state, restarts) in [
+        (waiting("CrashLoopBackOff", ""), 2),
+        (ended(0, "Completed"), 1),
+        (running, 3),
+    ] {
+        let status = one(&state, &ended(0, "Completed"), restarts);
+        let found = diagnose(&evidence(&status, vec![failed(), killed()], &[]));
+        assert_eq!(found.cause, Cause::ProbeFailing, "{status}");
+        let expected = format!(
+            "it runs, but its probe fails: Startup probe failed: HTTP 404, restarted {restarts} times"
+        );
+        assert_eq!(found.explanation, expected);
+    }
+    let status = one(&waiting("CrashLoopBackOff", ""), &ended(1, "Error"), 3);
+    assert_eq!(
+        diagnose(&evidence(&status, vec![failed()], &[])).cause,
+        Cause::Crashing
+    );
+    // The kill was of a run before the last one.
+    let mut later = ended(1, "Error");
+    later["terminated"]["startedAt"] = json!("2026-01-01T10:00:00Z");
+    let status = one(&waiting("CrashLoopBackOff", ""), &later, 3);
+    let mut earlier = (*killed()).clone();
+    earlier.last_timestamp = serde_json::from_value(json!("2026-01-01T09:00:00Z")).unwrap();
+    let found = diagnose(&evidence(&status, vec![failed(), Arc::new(earlier)], &[]));
+    assert_eq!(found.cause, Cause::Crashing);
+}

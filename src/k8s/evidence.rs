@@ -6,13 +6,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 use tokio::time::timeout;
 
-use super::diagnose::{Cause, Diagnosis, Evidence, diagnose};
+use super::diagnose::{Cause, Diagnosis, Evidence, diagnose, telling};
 use super::object::ObjectRef;
 use super::suspect::{Suspicion, suspect};
 use super::view::View;
 
 /// How many log lines a diagnosis shows.
-const LINES: i64 = 15;
+const LINES: usize = 15;
+
+/// How many lines of a sidecar are looked through: what it refused it says once, that it is not ready every second.
+const SIDECAR_LINES: usize = 500;
 
 impl View {
     /// Why `target` is not ready, as far as can be told now.
@@ -51,6 +54,12 @@ impl View {
         ) {
             return Vec::new();
         }
+        if suspicion.cause == Cause::SidecarNotReady {
+            let all = self
+                .last_lines(target, pod, Some(container), false, SIDECAR_LINES)
+                .await;
+            return telling(all, LINES);
+        }
         let current = self.log_lines(target, pod, Some(container), false).await;
         if current.is_empty() && matches!(suspicion.cause, Cause::Crashing | Cause::OutOfMemory) {
             return self.log_lines(target, pod, Some(container), true).await;
@@ -58,7 +67,6 @@ impl View {
         current
     }
 
-    /// A log that can't be read leaves the diagnosis without lines; the diagnosis itself is what matters.
     async fn log_lines(
         &self,
         target: &ObjectRef,
@@ -66,11 +74,23 @@ impl View {
         container: Option<&String>,
         previous: bool,
     ) -> Vec<String> {
+        self.last_lines(target, pod, container, previous, LINES).await
+    }
+
+    /// A log that can't be read leaves the diagnosis without lines; the diagnosis itself is what matters.
+    async fn last_lines(
+        &self,
+        target: &ObjectRef,
+        pod: &str,
+        container: Option<&String>,
+        previous: bool,
+        lines: usize,
+    ) -> Vec<String> {
         let namespace = target.namespace.as_deref().unwrap_or("default");
         let pods: Api<Pod> = Api::namespaced(self.cluster.client(), namespace);
         let params = LogParams {
             container: container.cloned(),
-            tail_lines: Some(LINES),
+            tail_lines: i64::try_from(lines).ok(),
             previous,
             ..LogParams::default()
         };

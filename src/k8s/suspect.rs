@@ -204,6 +204,8 @@ fn about_container(
 ) -> Option<(Cause, String, u64)> {
     let state = container.state.as_ref();
     let last_end = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    // Whom the kubelet ends because a probe failed, ends with whatever code it likes.
+    let killed = killed_by_probe(container, events, last_end);
     if let Some(waiting) = state.and_then(|s| s.waiting.as_ref()) {
         let message = waiting.message.clone().unwrap_or_default();
         return match waiting.reason.as_deref().unwrap_or_default() {
@@ -224,9 +226,15 @@ fn about_container(
             "CreateContainerError" | "RunContainerError" | "PreStartHookError" | "PostStartHookError" => {
                 Some((Cause::ContainerStart, message, 10))
             }
-            "CrashLoopBackOff" => Some(crash(container, last_end, restarts)),
+            "CrashLoopBackOff" => killed.map_or_else(
+                || Some(crash(container, last_end, restarts)),
+                |why| Some(hopeless_probe(container, &why, restarts)),
+            ),
             _ => None,
         };
+    }
+    if let Some(why) = killed.filter(|_| restarts >= 3 || state.is_some_and(|s| s.terminated.is_some())) {
+        return (!container.ready).then(|| hopeless_probe(container, &why, restarts));
     }
     if let Some(end) = state
         .and_then(|s| s.terminated.as_ref())
@@ -241,15 +249,13 @@ fn about_container(
     if last_end.is_some_and(|end| end.exit_code != 0 && !with_its_node(end)) && restarts >= 3 {
         return Some(crash(container, last_end, restarts));
     }
-    let path = format!("{{{}}}", container.name);
     let probe = events.iter().rev().find(|e| {
-        let about = e.involved_object.field_path.as_deref().unwrap_or_default();
         // How it failed until it had started says nothing about how it is now.
         let past = container.started == Some(true)
             && e.message
                 .as_deref()
                 .is_some_and(|m| m.starts_with("Startup probe"));
-        e.reason.as_deref() == Some("Unhealthy") && about.ends_with(&path) && !past
+        is_about(e, container, "Unhealthy") && !past
     });
     if container.name == SIDECAR {
         let message = probe
@@ -260,6 +266,52 @@ fn about_container(
     // Slow starters fail their probes for a while; only a long series means something.
     let probe = probe.filter(|e| e.count.unwrap_or(1) >= 3)?;
     Some((Cause::ProbeFailing, probe.message.clone().unwrap_or_default(), 90))
+}
+
+/// Whether an event of this reason is about the container.
+fn is_about(event: &Event, container: &ContainerStatus, reason: &str) -> bool {
+    let about = event.involved_object.field_path.as_deref().unwrap_or_default();
+    event.reason.as_deref() == Some(reason) && about.ends_with(&format!("{{{}}}", container.name))
+}
+
+/// Why the kubelet ended the container's last run, if it did because of a probe: what the probe said.
+fn killed_by_probe(
+    container: &ContainerStatus,
+    events: &[&Event],
+    last_end: Option<&ContainerStateTerminated>,
+) -> Option<String> {
+    let kill = events.iter().rev().find(|event| {
+        let message = event.message.as_deref().unwrap_or_default();
+        let of_probe = message.contains("failed startup probe") || message.contains("failed liveness probe");
+        is_about(event, container, "Killing") && of_probe
+    })?;
+    // One from before its last run says nothing about how that ended.
+    let begun = last_end.and_then(|end| end.started_at.as_ref());
+    if let (Some(begun), Some(at)) = (begun, kill.last_timestamp.as_ref())
+        && at.0 < begun.0
+    {
+        return None;
+    }
+    let startup = kill
+        .message
+        .as_deref()
+        .is_some_and(|message| message.contains("startup probe"));
+    let sort = if startup {
+        "Startup probe"
+    } else {
+        "Liveness probe"
+    };
+    let said = events.iter().rev().find(|event| {
+        let message = event.message.as_deref().unwrap_or_default();
+        is_about(event, container, "Unhealthy") && message.starts_with(sort)
+    });
+    said.or(Some(kill)).and_then(|event| event.message.clone())
+}
+
+/// A container that is ended again and again because its probe fails. It has as much time as one that was not ended yet.
+fn hopeless_probe(container: &ContainerStatus, why: &str, restarts: i32) -> (Cause, String, u64) {
+    let message = format!("{}, restarted {} times", first_line(why), container.restart_count);
+    (Cause::ProbeFailing, message, if restarts >= 3 { 0 } else { 90 })
 }
 
 /// Whether a container ended because its node did: the runtime finds it gone, and knows nothing of how.

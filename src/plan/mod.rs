@@ -13,4 +13,6 @@ pub use step::{Action, Plan, PlanStep, StepView};
 pub use steps::{Desired, MESH, plan};
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::profile::Stack;
 use crate::profile::stack::Namespaces;
 use crate::render::Object;
 
-fn stack() -> Stack {
+pub fn stack() -> Stack {
     Stack {
         profile: "dev".into(),
         workspace: "test".into(),

@@ -34,13 +34,17 @@ impl Choice<'_> {
     }
 }
 
-/// Chooses. `up SERVICE…` takes those services and whatever of the profile they need, directly or not.
+/// Chooses. `up SERVICE…` takes those services and whatever of the profile they need, directly or not. `own` are the
+/// services that the workspace adds: no profile of vadev's can name them, so they belong to each.
 pub fn choose<'a>(
     catalog: &'a Catalog,
     profile: &Profile,
+    own: &[Service],
     selection: &Selection,
 ) -> Result<Choice<'a>, ResolveError> {
-    let services = profile_services(catalog, profile)?;
+    let mut services = profile_services(catalog, profile)?;
+    services.extend(own.iter().map(|service| (service.name.clone(), service.clone())));
+    services.sort_keys();
     let mut systems: Vec<&Infrastructure> = catalog
         .infrastructure
         .values()
@@ -82,7 +86,6 @@ fn profile_services(catalog: &Catalog, profile: &Profile) -> Result<IndexMap<Str
         };
         services.insert(name.clone(), service.clone());
     }
-    services.sort_keys();
     Ok(services)
 }
 
@@ -163,6 +166,76 @@ fn note_rest(choice: &mut Choice, catalog: &Catalog, reason: impl Fn(&str, Optio
                 name: name.clone(),
                 reason: reason(name, group),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use crate::profile::tests::machine;
+    use crate::profile::{Selection, Sources, Stack, load_all, resolve};
+
+    /// A service of the user's own, on a port and with probes unlike the platform's.
+    pub const CART: &str = "apiVersion: vadev.dev/v1\nkind: Service\nname: cart-service\nsummary: Ours\nlanguage: go\n\
+        source: cart\nimage: { repository: x/cart, version: 1.0.0 }\nport: 9090\nprefixes: [/api/v1/cart]\n\
+        calls: [identity-service]\nprobes: { liveness: /hz, readiness: /rz }\n\
+        resources: { requests: { cpu: 50m, memory: 64Mi }, limits: { cpu: 100m, memory: 64Mi } }\n\
+        replicas: 1\nautoscaling: { min: 1, max: 1, cpuPercent: 70 }\n";
+
+    const HEAD: &str = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+
+    /// A workspace that has it, in its own file or in `vadev.yaml`.
+    fn sources(in_file: bool) -> Sources {
+        let inline = format!(
+            "{HEAD}extraServices:\n  - {}\n",
+            CART.trim_end().replace('\n', "\n    ")
+        );
+        let files = format!("{HEAD}extraServiceFiles: [cart.yaml]\n");
+        Sources {
+            workspace: Some(("vadev.yaml".into(), if in_file { files } else { inline })),
+            extra_services: in_file
+                .then(|| ("cart.yaml".into(), CART.into()))
+                .into_iter()
+                .collect(),
+            ..Sources::default()
+        }
+    }
+
+    /// Some services of a profile, with the workspace's own.
+    pub fn with_cart(profile: &str, services: &[&str], in_file: bool) -> Stack {
+        let loaded = load_all(&sources(in_file), "unused").expect("a good workspace");
+        let selection = Selection {
+            services: services.iter().map(ToString::to_string).collect(),
+            ..Selection::default()
+        };
+        let (profile, host) = (&loaded.profiles[profile], machine(4, 16));
+        resolve(
+            &loaded.catalog,
+            profile,
+            &loaded.workspace,
+            &selection,
+            Some(host),
+        )
+        .expect("resolves")
+    }
+
+    #[test]
+    fn the_users_own_services_are_in_every_profile() {
+        for in_file in [false, true] {
+            let whole = with_cart("minimal", &[], in_file);
+            let names: Vec<&str> = whole.component_names().collect();
+            assert!(
+                names.contains(&"cart-service") && names.contains(&"agent-engine"),
+                "{names:?}"
+            );
+            assert!(
+                !names.contains(&"rag-engine"),
+                "the rest is as the profile says: {names:?}"
+            );
+            assert!(whole.left_out.iter().all(|left| left.name != "cart-service"));
+            let alone = with_cart("minimal", &["cart-service"], in_file);
+            let services = alone.services.iter().map(|sized| sized.service.name.as_str());
+            assert_eq!(services.collect::<Vec<_>>(), ["identity-service", "cart-service"]);
         }
     }
 }

@@ -118,7 +118,13 @@ pub fn load_all(sources: &Sources, name: &str) -> Result<Loaded, Problems> {
     if let Some(problems) = Problems::of(problems) {
         return Err(problems);
     }
-    let workspace = workspace.map_or_else(|| Workspace::unnamed(name), |document| document.entry);
+    let mut workspace = workspace.map_or_else(|| Workspace::unnamed(name), |document| document.entry);
+    // From here on it makes no difference which file a service of the user's own stood in.
+    let files = sources.extra_services.iter();
+    let in_files = files.filter_map(|(file, text)| read_document::<Service>(file, text).ok());
+    workspace
+        .extra_services
+        .extend(in_files.map(|document| document.entry));
     Ok(Loaded {
         catalog,
         profiles,

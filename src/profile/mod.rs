@@ -25,4 +25,8 @@ pub use stack::Stack;
 pub use workspace::Workspace;
 
 #[cfg(test)]
+pub use choose::tests::with_cart;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 pub(crate) mod tests;

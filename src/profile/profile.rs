@@ -23,7 +23,8 @@ pub struct Profile {
     pub summary: String,
     /// Groups of infrastructure systems. A system of the group `object-storage` is added where a chosen service needs it.
     pub groups: Vec<Group>,
-    /// `all`, or the services by name. A called service that is not among them is done without.
+    /// `all`, or the services by name, beside which the workspace's own services are always there. A called service that is
+    /// not among them is done without.
     pub services: ServiceChoice,
     /// Whether sizes are production's or fitted to the budget.
     pub sizing: Sizing,

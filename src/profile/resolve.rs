@@ -49,7 +49,7 @@ fn resolve_alone(
     host: Option<Amount>,
 ) -> Result<Stack, ResolveError> {
     let catalog = with_extra_services(catalog, workspace);
-    let choice = choose(&catalog, profile, selection)?;
+    let choice = choose(&catalog, profile, &workspace.extra_services, selection)?;
     let overrides = overrides(&catalog, profile, workspace, selection)?;
     let services = by_dependency(&choice.services).into_iter().filter_map(|name| {
         let service = choice.services.get(&name)?;

@@ -271,6 +271,13 @@ impl Stack {
             .map_or(called, |system| &system.name)
     }
 
+    /// The path of a service's own health. One that the stack has not is asked where the platform's services have it.
+    pub fn health_of(&self, service: &str) -> &str {
+        let mut services = self.services.iter().map(|sized| &sized.service);
+        let found = services.find(|one| one.name == service);
+        found.map_or("/health", |service| &service.probes.liveness)
+    }
+
     /// Sum of all requests, sidecars and mesh included; without what Kubernetes itself takes.
     pub fn requested(&self) -> Amount {
         Capacity::of(self, Amount::default(), true).needed

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Setting;
 use crate::catalog::Infrastructure;
+use crate::catalog::service::Probes;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
@@ -18,8 +19,21 @@ pub fn environment(stack: &Stack, sized: &SizedService, setting: &Setting) -> Va
         json!({ "name": "VADEV_PREFIXES", "value": service.prefixes.join(",") }),
         json!({ "name": "VADEV_DEPENDENCIES", "value": Value::Array(dependencies(stack, sized)).to_string() }),
     ];
+    variables.extend(own_paths(&service.probes));
     variables.extend(secrets(sized, setting));
     Value::Array(variables)
+}
+
+/// Where it is to answer probes, as far as those are other paths than a stand-in has anyway.
+fn own_paths(probes: &Probes) -> Vec<Value> {
+    let mut paths = Vec::new();
+    if probes.liveness != "/health" {
+        paths.push(json!({ "name": "VADEV_LIVENESS", "value": probes.liveness }));
+    }
+    if !["/health", "/ready"].contains(&probes.readiness.as_str()) && probes.readiness != probes.liveness {
+        paths.push(json!({ "name": "VADEV_READINESS", "value": probes.readiness }));
+    }
+    paths
 }
 
 /// The passwords of its stores, by reference: `VADEV_SECRET_POSTGRES` and so on.
@@ -46,7 +60,11 @@ fn secrets(sized: &SizedService, setting: &Setting) -> Vec<Value> {
 fn dependencies(stack: &Stack, sized: &SizedService) -> Vec<Value> {
     let optional = |name: &String| sized.absent.contains(name);
     let services = sized.service.calls.iter().map(|name| {
-        let url = format!("http://{name}.{}:8080/health", stack.namespaces.apps);
+        let url = format!(
+            "http://{name}.{}:8080{}",
+            stack.namespaces.apps,
+            stack.health_of(name)
+        );
         json!({ "name": name, "kind": "http", "url": url, "optional": optional(name) })
     });
     let stores = sized.service.stores.iter().map(|name| {
@@ -92,4 +110,49 @@ fn store(stack: &Stack, sized: &SizedService, name: &str, system: &Infrastructur
         }
     }
     Some(check)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::with_cart;
+
+    #[test]
+    fn a_stand_in_answers_where_its_service_would_and_asks_others_there() {
+        let mut stack = with_cart("minimal", &[], false);
+        let variables = |stack: &Stack, service: &str| {
+            let mut services = stack.services.iter();
+            let sized = services
+                .find(|sized| sized.service.name == service)
+                .expect(service);
+            environment(stack, sized, &Setting::default())
+        };
+        let of_cart = variables(&stack, "cart-service");
+        let value = |name: &str| {
+            let mut all = of_cart.as_array().expect("a list").iter();
+            all.find(|one| one["name"] == name)
+                .map(|one| one["value"].clone())
+        };
+        assert_eq!(value("VADEV_LIVENESS"), Some(json!("/hz")));
+        assert_eq!(value("VADEV_READINESS"), Some(json!("/rz")));
+        let of_agent = variables(&stack, "agent-engine").to_string();
+        assert!(
+            !of_agent.contains("VADEV_LIVENESS") && !of_agent.contains("VADEV_READINESS"),
+            "{of_agent}"
+        );
+        for sized in &mut stack.services {
+            if sized.service.name == "agent-engine" {
+                sized.service.calls.push("cart-service".into());
+            }
+        }
+        let asked = variables(&stack, "agent-engine").to_string();
+        assert!(
+            asked.contains("http://cart-service.voiceassistant-prod:8080/hz"),
+            "{asked}"
+        );
+        assert!(
+            asked.contains("http://model-adapter.voiceassistant-prod:8080/health"),
+            "{asked}"
+        );
+    }
 }

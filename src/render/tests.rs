@@ -196,3 +196,43 @@ fn a_rendering_is_the_same_to_the_byte_and_as_it_was() {
         insta::assert_snapshot!(component, text);
     }
 }
+
+/// Every object, a line each, with its keys in order: whatever changes in a rendering shows here, and in which objects.
+#[test]
+fn the_whole_of_a_profile_is_as_it_was() {
+    let stack = stack("dev");
+    let lines = objects(&stack, &setting(&stack)).into_iter().map(|object| {
+        // serde_json keeps keys as they were written, and their order means nothing.
+        let mut value = object.value().clone();
+        value.sort_all_objects();
+        format!("{}\n  {value}", object.id())
+    });
+    insta::assert_snapshot!("whole-dev", lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn the_cluster_and_its_mesh_are_configured_as_they_were() {
+    let kind = kind::KindCluster {
+        name: "vadev-test".into(),
+        nodes: 2,
+        node_image: "vadev.local/kind-node:1".into(),
+        http_port: 8080,
+        https_port: 8443,
+        cgroup_v1: false,
+        audit_folder: Some("/work/.vadev/audit".into()),
+    };
+    insta::assert_snapshot!("kind", yaml::values(&[kind.render()]).expect("YAML"));
+    let images = |origin| operator::IstioImages {
+        hub: "vadev.local/istio".into(),
+        tag: "1".into(),
+        origin,
+    };
+    let stack = stack("dev");
+    for (name, origin) in [
+        ("operator-packages", Origin::Packages),
+        ("operator-registry", Origin::Registry),
+    ] {
+        let operator = operator::render(&stack, &images(origin)).expect("a mesh");
+        insta::assert_snapshot!(name, yaml::values(&[operator]).expect("YAML"));
+    }
+}

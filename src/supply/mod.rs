@@ -16,8 +16,6 @@ mod error;
 pub mod host;
 mod image;
 mod list;
-#[cfg(test)]
-mod live;
 pub mod machine;
 pub mod process;
 mod prune;

@@ -24,6 +24,43 @@ fn misspelt_names_are_answered_with_the_nearest() {
     }
 }
 
+/// What is misspelt is told before there is a cluster that could be asked for it.
+#[test]
+fn a_misspelt_service_is_told_without_a_cluster() {
+    let place = Place::new();
+    for arguments in [
+        &["logs", "agent-engin"][..],
+        &["describe", "agent-engin"],
+        &["exec", "agent-engin", "--", "true"],
+        &["events", "agent-engin"],
+        &["restart", "redis", "agent-engin"],
+        &["rollout", "status", "agent-engin"],
+        &["rollout", "undo", "agent-engin"],
+        &["scale", "agent-engin", "2", "--no-save"],
+        &["hpa", "show", "agent-engin"],
+        &["secret", "list", "agent-engin"],
+        &["config", "get", "agent-engin"],
+        &["proxy-config", "agent-engin"],
+        &["check", "connectivity", "redis", "agent-engin"],
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains("did you mean agent-engine?"),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+    // A good name is none of this, and neither is what only the cluster can know.
+    let output = place.run(&["logs", "istiod"]);
+    assert_ne!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
 #[test]
 fn an_error_for_people_and_the_same_for_programs() {
     let place = Place::new();

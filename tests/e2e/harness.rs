@@ -89,6 +89,48 @@ impl Platform {
         out
     }
 
+    /// Runs vadev with `-o json`, which must fail with this exit code while the test still has patience, whatever `--timeout`
+    /// says; what it told of the failure.
+    pub fn failure(&self, args: &[&str], code: i32) -> Value {
+        let mut command = self.command(args);
+        command.args(["-o", "json", "--quiet"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("vadev starts");
+        let id = child.id().to_string();
+        let (sender, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(PATIENCE) else {
+            let _killed = Command::new("kill").args(["-KILL", &id]).status();
+            panic!("vadev {} waits on, though nothing can come of it", args.join(" "));
+        };
+        let output = output.expect("output");
+        let said = text(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "vadev {}: {said}",
+            args.join(" ")
+        );
+        let line = said.lines().find(|line| line.starts_with("{\"error\""));
+        let line = line.unwrap_or_else(|| panic!("no failure as JSON: {said}"));
+        serde_json::from_str::<Value>(line).expect("JSON")["error"].clone()
+    }
+
+    /// Brings everything back to what the sample is, whatever a test did to workspace and cluster.
+    pub fn restore(&self) -> Value {
+        crate::sample::lay_out(&self.workspace, "e2e");
+        let report = self.up();
+        assert_eq!(report["verify"]["ok"], true, "{report:#}");
+        report
+    }
+
+    /// Adds lines to the workspace's file.
+    pub fn add_to_workspace(&self, lines: &str) {
+        let file = self.workspace.join("vadev.yaml");
+        let text = std::fs::read_to_string(&file).expect("vadev.yaml");
+        std::fs::write(&file, text + lines).expect("vadev.yaml");
+    }
+
     /// As [`Self::succeed`], with the JSON it printed.
     pub fn json(&self, args: &[&str]) -> Value {
         let out = self.succeed(args);
@@ -157,6 +199,34 @@ pub const UP: [&str; 11] = [
     "json",
     "--quiet",
 ];
+
+/// Builds an image in the container engine.
+pub fn build(reference: &str, dockerfile: &str) {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("Dockerfile"), dockerfile).expect("Dockerfile");
+    let built = Command::new("docker")
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["build", "-q", "-t", reference])
+        .arg(folder.path())
+        .output()
+        .expect("docker");
+    assert!(built.status.success(), "{}", text(&built.stderr));
+}
+
+/// The image of vadev's agent.
+pub fn agent() -> String {
+    format!("vadev.local/vadev-agent:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// A service of the user's own, as an entry of `extraServices`; `rest` are its further fields. Its image is `REPOSITORY:1`.
+pub fn extra_service(name: &str, repository: &str, rest: &str) -> String {
+    format!(
+        "  - apiVersion: vadev.dev/v1\n    kind: Service\n    name: {name}\n    summary: A service of the tests' own\n    \
+         language: go\n    source: {name}\n    image: {{ repository: {repository}, version: '1' }}\n    \
+         resources: {{ requests: {{ cpu: 20m, memory: 32Mi }}, limits: {{ cpu: 100m, memory: 64Mi }} }}\n    \
+         replicas: 1\n    autoscaling: {{ min: 1, max: 1, cpuPercent: 70 }}\n    {rest}\n"
+    )
+}
 
 /// Polls until `check` returns a value.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {

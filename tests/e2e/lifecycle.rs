@@ -103,16 +103,31 @@ fn a_paused_platform_goes_on_where_it_was() {
 #[ignore = "needs a cluster"]
 fn down_takes_the_cluster_and_leaves_other_containers() {
     let platform = Platform::running();
-    let containers = || {
-        let output = Command::new("docker")
-            .args(["ps", "-a", "--format", "{{.Names}}"])
-            .output()
-            .expect("docker");
-        text(&output.stdout)
-            .lines()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let containers = || docker(&["ps", "-a", "--format", "{{.Names}}"]);
+    let volumes = || docker(&["volume", "ls", "--format", "{{.Name}}"]);
+    let networks = || docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let node = format!("{CLUSTER}-control-plane");
+    let own_volumes = docker(&[
+        "inspect",
+        "-f",
+        "{{range .Mounts}}{{println .Name}}{{end}}",
+        &node,
+    ]);
+    let own_volumes: Vec<String> = own_volumes.into_iter().filter(|name| !name.is_empty()).collect();
+    assert!(!own_volumes.is_empty(), "kind gives its nodes volumes");
+    let (other_volumes, mut other_networks) = (volumes(), networks());
+    let other_volumes: Vec<String> = other_volumes
+        .into_iter()
+        .filter(|name| !own_volumes.contains(name))
+        .collect();
+    // kind's network goes where it came with this cluster and nothing else is on it.
+    let state = platform.workspace.join(".vadev");
+    let record = std::fs::read(state.join(format!("{CLUSTER}.json"))).expect("vadev's memory");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+    let on_it = docker(&["ps", "-a", "--filter", "network=kind", "--format", "{{.Names}}"]);
+    if record["network"] == true && on_it == [node.clone()] {
+        other_networks.retain(|name| name != "kind");
+    }
     let others: Vec<String> = containers()
         .into_iter()
         .filter(|name| !name.starts_with(CLUSTER))
@@ -131,6 +146,36 @@ fn down_takes_the_cluster_and_leaves_other_containers() {
         Some(containers()).filter(|names| !names.iter().any(|name| name.starts_with(CLUSTER)))
     });
     assert_eq!(now, others);
+    assert_eq!(volumes(), other_volumes);
+    assert_eq!(networks(), other_networks);
+    let of_cluster = |folder: &std::path::Path| {
+        let entries = std::fs::read_dir(folder).expect("the state folder").flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(CLUSTER)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of_cluster(&state),
+        Vec::<String>::new(),
+        "what it knew of the cluster"
+    );
     // A second one has nothing to do, and says so.
     platform.succeed(&["down", "--yes"]);
+    // The secrets stay for the next one, unless everything is to go.
+    assert!(state.is_dir());
+    platform.succeed(&["down", "--purge", "--yes"]);
+    assert!(!state.exists(), "the state folder");
+}
+
+/// The lines that docker prints, sorted.
+fn docker(args: &[&str]) -> Vec<String> {
+    let output = Command::new("docker").args(args).output().expect("docker");
+    assert!(
+        output.status.success(),
+        "docker {}: {}",
+        args.join(" "),
+        text(&output.stderr)
+    );
+    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }

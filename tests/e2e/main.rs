@@ -10,6 +10,7 @@ mod harness;
 mod sample;
 
 mod data;
+mod diagnosis;
 mod images;
 mod lifecycle;
 mod mesh;
@@ -18,12 +19,15 @@ mod operate_context;
 mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
+mod own_service;
+mod partial;
 mod platform;
 mod policy;
 mod recovery;
 mod reload;
 mod reload_truth;
 mod reload_ways;
+mod supply;
 
 #[cfg(feature = "slow")]
 mod applied;

@@ -23,9 +23,34 @@ fn proxies_show_what_they_were_told() {
         assert!(!found.as_array().expect("entries").is_empty(), "{part}");
     }
     assert!(platform.json(&["proxy-config", "agent-engine", "dump"])["configs"].is_array());
-    let proxies = platform.json(&["proxy-status", "-o", "json"]);
-    let proxies = proxies.as_array().expect("proxies");
-    assert!(proxies.len() >= 15, "14 sidecars and a gateway: {proxies:#?}");
+    // What was changed just now is on its way for a moment.
+    let proxies = eventually("every proxy has everything that istiod sent it", || {
+        let proxies = platform.json(&["proxy-status", "-o", "json"]);
+        let proxies = proxies.as_array().expect("proxies").clone();
+        let synced = |proxy: &Value| {
+            let parts = proxy["parts"].as_array().expect("parts");
+            parts.len() == 4 && parts.iter().all(|part| part["state"] == "synced")
+        };
+        proxies.iter().all(synced).then_some(proxies)
+    });
+    let status = platform.json(&["status", "-o", "json"]);
+    let components = status["components"].as_array().expect("components");
+    let services = components
+        .iter()
+        .filter(|one| one["namespace"] == "voiceassistant-prod");
+    let names: Vec<&str> = proxies
+        .iter()
+        .filter_map(|proxy| proxy["name"].as_str())
+        .collect();
+    for service in services.filter_map(|one| one["name"].as_str()) {
+        let own = names.iter().any(|name| name.starts_with(&format!("{service}-")));
+        assert!(own, "{service} has a sidecar that istiod knows: {names:?}");
+    }
+    assert!(
+        names.iter().any(|name| name.starts_with("istio-ingressgateway-")),
+        "{names:?}"
+    );
+    assert!(names.len() >= 15, "14 sidecars and a gateway: {names:?}");
     let none = platform.run(&["proxy-config", "postgres"]);
     assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
 }

@@ -1,28 +1,22 @@
 //! Rolling out, going back, scaling, configuring: what changed is really in the pods, and `up` keeps it.
 
+use std::process::Command;
+
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::harness::{Platform, text};
+use crate::harness::{Platform, agent, build, text};
 
 /// An image that runs as a service by itself: the stand-in with its settings in the image.
 fn image(tag: &str, command: &str) -> String {
-    let folder = tempfile::tempdir().expect("folder");
     let reference = format!("vadev.local/e2e/rag-engine:{tag}");
-    let agent = format!("vadev.local/vadev-agent:{}", env!("CARGO_PKG_VERSION"));
+    let agent = agent();
     let file = format!(
         "FROM {agent}\nENV VADEV_SERVICE=rag-engine VADEV_PORT=8080 VADEV_VERSION={tag}\nCMD [{command}]\n"
     );
-    std::fs::write(folder.path().join("Dockerfile"), file).expect("Dockerfile");
-    let built = Command::new("docker")
-        .env("DOCKER_BUILDKIT", "0")
-        .args(["build", "-q", "-t", &reference])
-        .arg(folder.path())
-        .output()
-        .expect("docker");
-    assert!(built.status.success(), "{}", text(&built.stderr));
+    build(&reference, &file);
     reference
 }
 

@@ -45,6 +45,10 @@ pub struct Config {
     pub port: u16,
     /// Path prefixes of the service's API.
     pub prefixes: Vec<String>,
+    /// The service's own path of the liveness probe, where that is not `/health`.
+    pub liveness: Option<String>,
+    /// The same of the readiness probe, where that is none of the paths that every stand-in has.
+    pub readiness: Option<String>,
     /// What the service needs, in the order given.
     pub dependencies: Vec<Dependency>,
     /// Whether `POST /_vadev/fault` is served.
@@ -96,7 +100,7 @@ pub enum Kind {
     Redis,
     /// Nacos: its readiness path.
     Nacos,
-    /// Milvus: health path on 9091, and the gRPC port open.
+    /// Milvus: health path on 9091, and an answer from the gRPC port.
     Milvus,
     /// Kafka: an `ApiVersions` request.
     Kafka,
@@ -234,6 +238,8 @@ impl Config {
                 .map(|p| p.trim().trim_end_matches('/').to_owned())
                 .filter(|p| p.starts_with('/'))
                 .collect(),
+            liveness: environment("VADEV_LIVENESS"),
+            readiness: environment("VADEV_READINESS"),
             dependencies,
             faults: environment("VADEV_FAULTS").is_some_and(|value| value == "1"),
             verbose: environment("LOG_LEVEL").is_some_and(|level| level.eq_ignore_ascii_case("debug")),

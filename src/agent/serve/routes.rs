@@ -53,9 +53,23 @@ impl Service {
 
     /// The label that metrics know a path by: one of a few, whatever is asked.
     pub fn route<'a>(&'a self, path: &'a str) -> &'a str {
-        match path {
-            "/health" | "/ready" | "/metrics" | "/api/v1/health" | "/info" | "/" | "/_vadev/fault" => path,
+        match self.meant(path) {
+            "/health" | "/ready" | "/metrics" | "/api/v1/health" | "/info" | "/" | "/_vadev/fault" => {
+                self.meant(path)
+            }
             _ => self.prefix(path).unwrap_or("other"),
+        }
+    }
+
+    /// The path by which every stand-in knows what was asked: where the service itself answers probes elsewhere, that means
+    /// `/health` and `/ready` here.
+    pub fn meant<'a>(&self, path: &'a str) -> &'a str {
+        if self.config.liveness.as_deref() == Some(path) {
+            "/health"
+        } else if self.config.readiness.as_deref() == Some(path) {
+            "/ready"
+        } else {
+            path
         }
     }
 
@@ -75,7 +89,7 @@ impl Service {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
-        match path.as_str() {
+        match self.meant(&path) {
             "/health" => Answer::Json(StatusCode::OK, self.with(json!({"status": "ok"}))),
             "/ready" => self.ready().await,
             "/" | "/info" => self.info().await,
@@ -213,4 +227,32 @@ impl Service {
 
 fn parse(body: &Bytes) -> Result<super::fault::Fault, String> {
     serde_json::from_slice(body).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_answered_where_the_service_has_them() {
+        let with = |variables: &[(&str, &str)]| {
+            let find = |name: &str| {
+                let mut found = variables.iter().filter(|(known, _)| *known == name);
+                found.next().map(|(_, value)| (*value).to_owned())
+            };
+            Service::new(Config::parse(&find, None).unwrap())
+        };
+        let own = with(&[
+            ("VADEV_SERVICE", "cart"),
+            ("VADEV_PREFIXES", "/api/v1/cart"),
+            ("VADEV_LIVENESS", "/api/v1/cart/hz"),
+            ("VADEV_READINESS", "/rz"),
+        ]);
+        assert_eq!(own.meant("/api/v1/cart/hz"), "/health");
+        assert_eq!(own.route("/api/v1/cart/hz"), "/health");
+        assert_eq!(own.meant("/rz"), "/ready");
+        assert_eq!(own.meant("/health"), "/health", "its own stays");
+        assert_eq!(own.route("/api/v1/cart/1"), "/api/v1/cart");
+        assert_eq!(with(&[("VADEV_SERVICE", "a")]).meant("/hz"), "/hz");
+    }
 }

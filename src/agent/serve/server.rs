@@ -95,7 +95,7 @@ async fn observe(
     let took = start.elapsed();
     service.metrics.count(service.route(&path), method, status, took);
     // Probes and scrapes come every few seconds; they would hide everything else.
-    let routine = ["/health", "/ready", "/metrics"].contains(&path.as_str()) && status < 500;
+    let routine = ["/health", "/ready", "/metrics"].contains(&service.meant(&path)) && status < 500;
     if !routine || service.config.verbose {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let level = if status >= 500 { "error" } else { "info" };

@@ -26,6 +26,8 @@ pub struct Pair {
     pub to: String,
     /// Whether the caller calls it by the catalog.
     pub called: bool,
+    /// The path of the called one's health.
+    pub health: String,
 }
 
 /// What came of it.
@@ -38,7 +40,7 @@ pub struct Reach {
     pub to: String,
     /// Whether the caller calls it by the catalog.
     pub called: bool,
-    /// Whether `http://<to>:8080/health` answered well.
+    /// Whether the called one's health, for instance `http://<to>:8080/health`, answered well.
     pub ok: bool,
     /// Why not, or why it could not be tried; absent where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +97,7 @@ pub async fn check(
         let caller = caller(site, &workloads, name).await?;
         let urls = at
             .iter()
-            .map(|at| format!("http://{}:{port}/health", pairs[*at].to));
+            .map(|at| format!("http://{}:{port}{}", pairs[*at].to, pairs[*at].health));
         let urls: Vec<String> = urls.collect();
         found.push((at, caller, urls));
     }
@@ -304,6 +306,7 @@ mod tests {
             from: "a".into(),
             to: "b".into(),
             called: true,
+            health: "/health".into(),
         };
         assert!(untried(&pair, NO_POD.to_owned()).is_broken());
         assert!(!untried(&pair, asking::NOTHING.to_owned()).is_broken());

@@ -6,13 +6,12 @@ use super::{GATEWAY, Mesh, tls_secret};
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
-/// The service that answers for the platform: the conversation service is the users' way in; a stack without it has
-/// the first of its own.
+/// The users' way in. It answers the platform's public paths itself.
+const WAY_IN: &str = "conversation-service";
+
+/// The service that answers for the platform: the users' way in; a stack without it has the first of its own.
 pub fn entry(stack: &Stack) -> Option<&SizedService> {
-    let named = stack
-        .services
-        .iter()
-        .find(|sized| sized.service.name == "conversation-service");
+    let named = stack.services.iter().find(|sized| sized.service.name == WAY_IN);
     named.or_else(|| stack.services.first())
 }
 
@@ -54,8 +53,8 @@ impl Mesh<'_> {
         self.networking("Gateway", GATEWAY, spec)
     }
 
-    /// `<prefix>/health` is each service's own health; the public paths are the platform's, answered by its entry; then
-    /// every prefix.
+    /// `<prefix>/health` is each service's own health, wherever it has that; the public paths are the platform's, answered
+    /// by its entry; then every prefix.
     fn routes(&self) -> Vec<Value> {
         let mut routes = Vec::new();
         for sized in &self.stack.services {
@@ -66,17 +65,19 @@ impl Mesh<'_> {
                     &self.name(sized, &health),
                     &[json!({ "uri": { "exact": health } })],
                 );
-                route["rewrite"] = json!({ "uri": "/health" });
+                route["rewrite"] = json!({ "uri": sized.service.probes.liveness });
                 routes.push(route);
             }
         }
         if let Some(entry) = entry(self.stack) {
             for path in &self.policy.public_paths {
-                routes.push(self.route(
-                    entry,
-                    &self.name(entry, path),
-                    &[json!({ "uri": { "exact": path } })],
-                ));
+                let name = self.name(entry, path);
+                let mut route = self.route(entry, &name, &[json!({ "uri": { "exact": path } })]);
+                // Another service knows nothing of the platform's health: its own stands for it.
+                if entry.service.name != WAY_IN && path.ends_with("/health") {
+                    route["rewrite"] = json!({ "uri": entry.service.probes.liveness });
+                }
+                routes.push(route);
             }
         }
         for (prefix, sized) in self.prefixes() {

@@ -121,10 +121,11 @@ impl Mesh<'_> {
         }
         let gateway = Self::principal(&self.stack.namespaces.mesh, &self.policy.ingress.service_account);
         // The gateway rewrites `<prefix>/health` to this.
-        let mut public = vec!["/health".to_owned()];
+        let mut public = vec![service.probes.liveness.clone()];
         if entry(self.stack).is_some_and(|entry| entry.service.name == service.name) {
-            let platform = self.policy.public_paths.iter().filter(|path| *path != "/health");
-            public.extend(platform.cloned());
+            let platform = self.policy.public_paths.iter().filter(|path| **path != public[0]);
+            let platform: Vec<String> = platform.cloned().collect();
+            public.extend(platform);
         }
         public.extend(
             service

