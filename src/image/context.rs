@@ -102,10 +102,6 @@ impl Context {
     pub fn is_as(&self, listing: &Listing, path: &str) -> io::Result<bool> {
         let below = Path::new(path);
         let meta = match fs::symlink_metadata(self.root.join(below)) {
-            Ok(meta) if !self.is_own(below) && self.ignore.ignores(below) => {
-                drop(meta);
-                return Ok(false);
-            }
             Ok(meta) => meta,
             Err(error)
                 if matches!(
@@ -117,6 +113,9 @@ impl Context {
             }
             Err(error) => return Err(error),
         };
+        if !self.is_own(below) && self.ignore.ignores(below) {
+            return Ok(false);
+        }
         match Entry::of(&self.root, below.to_owned(), &meta)? {
             Some(entry) => Ok(listing.print(path) == Some(&*self.print(&entry)?)),
             None => Ok(false),

@@ -242,9 +242,10 @@ impl<'a> Images<'a> {
             Ok(overlays) => overlays,
             Err(why) => return Ok(Err(why)),
         };
-        let inputs = match layering.whole {
-            true => source.inputs_of(&layering.listing)?,
-            false => String::new(),
+        let inputs = if layering.whole {
+            source.inputs_of(&layering.listing)?
+        } else {
+            String::new()
         };
         match self
             .delivery

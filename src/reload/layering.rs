@@ -94,7 +94,7 @@ mod tests {
         let recipe = tried::recipe(root, &[("app", "/app/app")], DOCKERFILE);
         let listing = || Context::open(root, None).unwrap().listing().unwrap();
         let built = listing();
-        let hides = |path: &str| path.ends_with(".tmp");
+        let hides = |path: &str| path.starts_with("app/cache");
         let due = |changed: &[&str]| {
             let changed = changed.iter().map(ToString::to_string).collect();
             layering(&recipe, &changed, &built, listing(), &hides)
@@ -113,11 +113,11 @@ mod tests {
         // Undone since it was seen: the image that runs may have it still.
         save("app/a.py", "1");
         assert_eq!(paths(&due(&["app/a.py"]).unwrap()), paths(&more));
-        save("app/x.tmp", "1");
+        save("app/cache/x", "1");
         let hidden = due(&["app/a.py"]).unwrap();
         assert_eq!((paths(&hidden), hidden.whole), (paths(&more), false));
         assert_eq!(
-            hidden.listing.print("app/x.tmp"),
+            hidden.listing.print("app/cache/x"),
             None,
             "the image has not got it"
         );

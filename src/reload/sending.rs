@@ -6,7 +6,7 @@ use super::ReloadError;
 use super::given::unlike;
 use super::origin::Origin;
 use super::source::Source;
-use super::tree::{Lack, Room, write};
+use super::tree::{Lack, Size, write};
 use super::watch;
 use crate::agent::outgoing::Change;
 use crate::agent::protocol::{Entry, Node, Then};
@@ -32,12 +32,12 @@ impl Origin {
             then,
             compress: false,
         };
-        let mut room = Room {
+        let mut size = Size {
             left: BUDGET,
             total: 0,
         };
         for (target, path) in &lack.writes {
-            match write(&root, path, &mut room)? {
+            match write(&root, path, &mut size)? {
                 Some(mut write) => {
                     write.mode = modes.get(target).copied().unwrap_or(write.mode);
                     change.writes.insert(target.clone(), write);
@@ -46,7 +46,7 @@ impl Origin {
                 None => change.deletes.push(target.clone()),
             }
         }
-        change.compress = room.total >= LARGE;
+        change.compress = size.total >= LARGE;
         Ok(change)
     }
 

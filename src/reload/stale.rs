@@ -51,11 +51,11 @@ pub async fn stale(platform: &Platform, origin: &Origin) -> Result<Vec<String>, 
 fn behind(recipe: &Recipe, made: &Listing, now: &Listing, hides: &dyn Fn(&str) -> bool) -> Vec<String> {
     let by_image = |path: &String| !hides(path) && recipe.verdict(path).way > Some(Way::Sync);
     let differing = made.differing(now).into_iter().filter(by_image);
-    let named = |path| match path == OUTSIDE {
-        true => recipe.dockerfile.clone(),
-        false => path,
-    };
-    differing.map(named).collect()
+    let mut named: Vec<String> = differing.collect();
+    if let Some(outside) = named.iter_mut().find(|path| *path == OUTSIDE) {
+        outside.clone_from(&recipe.dockerfile);
+    }
+    named
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn digest<'a>(nodes: impl Iterator<Item = (&'a str, &'a Node)>) -> String {
 
 /// How much of a change there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Size {
     /// So many bytes may still be held in memory; what is beyond is read when it is sent.
     pub left: u64,
     /// So many bytes there are, wherever they are read.
@@ -171,7 +171,7 @@ pub struct Room {
 ///
 /// # Errors
 /// It is there and cannot be read.
-pub fn write(root: &Path, path: &str, room: &mut Room) -> Result<Option<Write>, ReloadError> {
+pub fn write(root: &Path, path: &str, size: &mut Size) -> Result<Option<Write>, ReloadError> {
     use std::os::unix::fs::PermissionsExt;
     let full = root.join(path);
     let metadata = match std::fs::symlink_metadata(&full) {
@@ -191,15 +191,15 @@ pub fn write(root: &Path, path: &str, room: &mut Room) -> Result<Option<Write>, 
         Content::Link(target.to_string_lossy().into_owned())
     } else if !metadata.is_file() {
         return Ok(None);
-    } else if metadata.len() <= SMALL && room.left > 0 {
-        room.total += metadata.len();
-        room.left = room.left.saturating_sub(metadata.len());
+    } else if metadata.len() <= SMALL && size.left > 0 {
+        size.total += metadata.len();
+        size.left = size.left.saturating_sub(metadata.len());
         match std::fs::read(&full) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => Content::Bytes(other.map_err(ReloadError::io("read", &full))?),
         }
     } else {
-        room.total += metadata.len();
+        size.total += metadata.len();
         Content::File(full)
     };
     Ok(Some(Write { mode, content }))
