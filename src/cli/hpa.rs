@@ -8,9 +8,6 @@ use crate::profile::check_replicas;
 use crate::report::{Palette, Table};
 
 /// Look at autoscalers, set and remove one
-///
-/// An autoscaler that was set here lives in the cluster, and `up` leaves the replicas to it; it goes with `hpa remove` and
-/// `down`. Production's is made from the catalog's `autoscaling`, and sizes of a laptop are not promoted.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Hpa {
@@ -27,6 +24,9 @@ enum Verb {
     #[command(after_help = "Example:\n  vadev hpa show agent-engine -o json")]
     Show(Named),
     /// Make or change the autoscaler of a service
+    ///
+    /// It lives in the cluster, and `up` leaves the replicas to it; it goes with `hpa remove` and `down`. Production's is made
+    /// from the catalog's `autoscaling`: sizes of a laptop are not promoted.
     #[command(after_help = "Example:\n  vadev hpa set agent-engine --min 1 --max 4 --cpu 70")]
     Set(Set),
     /// Remove the autoscaler of a service; the replicas stay as they are until `scale` or `up`

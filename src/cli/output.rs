@@ -38,13 +38,11 @@ impl Format {
 
     /// One of many that come after each other, for programs: a JSON object on a line of its own, or a YAML document.
     pub fn one_of_many<T: Serialize>(self, data: &T) -> Result<String, Failure> {
-        match self {
-            Self::Yaml => Ok(format!("---\n{}", yaml(data)?)),
-            _ => {
-                let text = serde_json::to_string(data).map_err(|error| unserialisable(&error))?;
-                Ok(text + "\n")
-            }
+        if self == Self::Yaml {
+            return Ok(format!("---\n{}", yaml(data)?));
         }
+        let text = serde_json::to_string(data).map_err(|error| unserialisable(&error))?;
+        Ok(text + "\n")
     }
 }
 
