@@ -171,12 +171,12 @@ fn note_rest(choice: &mut Choice, catalog: &Catalog, reason: impl Fn(&str, Optio
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use crate::profile::tests::machine;
     use crate::profile::{Selection, Sources, Stack, load_all, resolve};
 
     /// A service of the user's own, on a port and with probes unlike the platform's.
-    pub const CART: &str = "apiVersion: vadev.dev/v1\nkind: Service\nname: cart-service\nsummary: Ours\nlanguage: go\n\
+    const CART: &str = "apiVersion: vadev.dev/v1\nkind: Service\nname: cart-service\nsummary: Ours\nlanguage: go\n\
         source: cart\nimage: { repository: x/cart, version: 1.0.0 }\nport: 9090\nprefixes: [/api/v1/cart]\n\
         calls: [identity-service]\nprobes: { liveness: /hz, readiness: /rz }\n\
         resources: { requests: { cpu: 50m, memory: 64Mi }, limits: { cpu: 100m, memory: 64Mi } }\n\
@@ -202,7 +202,7 @@ pub mod tests {
     }
 
     /// Some services of a profile, with the workspace's own.
-    pub fn with_cart(profile: &str, services: &[&str], in_file: bool) -> Stack {
+    pub(crate) fn with_cart(profile: &str, services: &[&str], in_file: bool) -> Stack {
         let loaded = load_all(&sources(in_file), "unused").expect("a good workspace");
         let selection = Selection {
             services: services.iter().map(ToString::to_string).collect(),

@@ -25,7 +25,7 @@ pub use stack::Stack;
 pub use workspace::Workspace;
 
 #[cfg(test)]
-pub use choose::tests::with_cart;
+pub(crate) use choose::tests::with_cart;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn a_misspelt_service_is_told_without_a_cluster() {
             stderr(&output)
         );
         assert!(
-            stderr(&output).contains("did you mean agent-engine?"),
+            stderr(&output).contains("did you mean `agent-engine`?"),
             "{arguments:?}: {}",
             stderr(&output)
         );
