@@ -218,7 +218,7 @@ impl Remote {
         self.done(&Request::Act { then }).await
     }
 
-    /// Waits until the service answers 2xx, asked from inside its pod; fails early when it goes down. Returns the time
+    /// Waits until the service answers with 200 to 399, asked from inside its pod; fails early when it goes down. Returns the time
     /// it took there.
     pub async fn probe(&mut self, url: &str, deadline: Duration) -> Result<Duration, Error> {
         let deadline_millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);

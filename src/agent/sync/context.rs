@@ -142,7 +142,7 @@ impl Context {
             .map_err(|_| "the agent is ending".to_owned())?
     }
 
-    /// Asks `url` until it answers 2xx; gives up at the deadline or when the process goes down.
+    /// Asks `url` until it answers as the kubelet's probes want it to; gives up at the deadline or when the process goes down.
     pub fn probe(&self, url: &str, deadline_millis: u64) -> Result<(u64, u32), String> {
         let start = Instant::now();
         let deadline = Duration::from_millis(deadline_millis);
@@ -153,7 +153,7 @@ impl Context {
                 tokio::time::timeout(PROBE_PATIENCE, client::get(url, HeaderMap::new())).await
             });
             let why = match asked {
-                Ok(Ok((status, _))) if status.is_success() => {
+                Ok(Ok((status, _))) if is_well(status) => {
                     return Ok((
                         u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
                         attempts,
@@ -171,5 +171,22 @@ impl Context {
             }
             std::thread::sleep(PROBE_PAUSE);
         }
+    }
+}
+
+/// What the kubelet takes for a good answer: a redirect, to a page to log in for instance, is one.
+fn is_well(status: hyper::StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_takes_what_the_kubelet_takes() {
+        let well = |code| is_well(hyper::StatusCode::from_u16(code).unwrap());
+        assert!(well(200) && well(204) && well(302) && well(399));
+        assert!(!well(101) && !well(404) && !well(503));
     }
 }
