@@ -10,6 +10,7 @@ use futures::future::join_all;
 use super::ledger::{Stages, millis};
 use super::link::{LinkError, blocking};
 use super::origin::Origin;
+use super::patience::telling;
 use super::replicas::{Replica, Replicas};
 use super::tree::Lack;
 use crate::agent::protocol::{Cause, Child, Then};
@@ -62,7 +63,11 @@ pub async fn apply(
     for group in [&due[..first.min(due.len())], &due[first.min(due.len())..]] {
         let one = |replica: &Arc<Replica>| {
             let (replica, lack) = (Arc::clone(replica), Arc::clone(&lack));
-            async move { (give(origin, &replica, &lack, then, newer).await, replica) }
+            async move {
+                let given = give(origin, &replica, &lack, then, newer);
+                let given = telling(given, &replica.waits, |why| replicas.waiting(&replica.pod, why)).await;
+                (given, replica)
+            }
         };
         let mut slowest = Stages::default();
         for (outcome, replica) in join_all(group.iter().map(one)).await {
@@ -168,6 +173,7 @@ async fn give(
                 return Ok(None);
             }
         };
+        replica.waits.note(Some(error.to_string()));
         let down = matches!(link.remote.ping().await, Ok(Child::Down { .. }));
         drop(slot);
         if newer.load(Ordering::SeqCst) {

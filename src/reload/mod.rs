@@ -28,6 +28,7 @@ mod logs;
 pub mod machine;
 pub mod origin;
 mod outcome;
+mod patience;
 mod pod_state;
 pub mod replicas;
 mod rounds;

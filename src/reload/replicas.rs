@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::link::{Attached, Link, LinkError, PULSE};
 use super::origin::Origin;
+use super::patience::Reason;
 use crate::agent::protocol::Child;
 use crate::agent::remote::Error as AgentError;
 use crate::failure::Diagnose;
@@ -42,6 +43,8 @@ pub struct Replica {
     state: AtomicU8,
     /// Since when the present connection is there, and why the service is down in it, if it is.
     down: Mutex<Option<(Instant, String)>>,
+    /// Why its service does not answer with the change that it is being given.
+    pub waits: Reason,
 }
 
 impl Replica {
@@ -119,6 +122,7 @@ impl Replicas {
                 link: AsyncMutex::new(None),
                 state: AtomicU8::new(DOWN),
                 down: Mutex::default(),
+                waits: Reason::default(),
             });
             let task = tokio::spawn(Arc::clone(self).keep(Arc::clone(&replica)));
             kept.insert(pod.uid.clone(), (replica, task));
@@ -175,6 +179,12 @@ impl Replicas {
             }
         }
         begun.elapsed()
+    }
+
+    /// Tells that a change has been on its way into a replica for a while. `why` is known where its agent has answered.
+    pub fn waiting(&self, pod: &str, why: Option<String>) {
+        let why = why.unwrap_or_else(|| "its agent has not answered yet".to_owned());
+        self.tell(ReloadPhase::Waiting, format!("{pod}: {why}"), Vec::new());
     }
 
     /// What their containers were told to run: the agent, and after `--` the service.

@@ -81,6 +81,8 @@ pub enum ReloadPhase {
     Detected,
     /// A path and the rule that decided about it.
     Explained,
+    /// It takes long until the service answers with the change; the message says what it waits for.
+    Waiting,
     /// The service answers with the change.
     Served,
     /// The change is not served; the details say why.

@@ -195,6 +195,7 @@ pub fn reload(event: &Reload, palette: Palette) -> Vec<String> {
         ReloadPhase::Detected => return Vec::new(),
         ReloadPhase::Served => palette.green("✔"),
         ReloadPhase::Failed | ReloadPhase::Crashed => palette.red("✘"),
+        ReloadPhase::Waiting => palette.yellow("…"),
         ReloadPhase::Lost => palette.yellow("!"),
         ReloadPhase::Attached | ReloadPhase::Explained => palette.dim("·"),
     };
