@@ -42,6 +42,7 @@ class Session:
                 event = json.loads(line)
             except ValueError:
                 event = {"event": "text", "message": line.strip()}
+            event["seen"] = time.perf_counter()
             with self.changed:
                 self.events.append(event)
                 self.changed.notify_all()
@@ -58,6 +59,12 @@ class Session:
                     raise SystemExit(f"{what} did not come about:\n{tail}")
                 self.changed.wait(1)
 
+    def told(self, since):
+        """What was told since a moment, each with the milliseconds after it."""
+        with self.changed:
+            events = [dict(event) for event in self.events if event["seen"] >= since]
+        return [f"{(event.pop('seen') - since) * 1000:7.0f} ms  {json.dumps(event)}" for event in events]
+
     def attached(self, service):
         self.wait(f"{service} attached", lambda e: e.get("phase") == "attached" and e.get("service") == service)
 
@@ -68,6 +75,17 @@ class Session:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def ledger(vadev, folder):
+    """Prints where vadev's own ledger says that the time went."""
+    stats = subprocess.run([vadev, "reload", "stats", "-o", "json"], cwd=folder, capture_output=True, text=True, check=True)
+    for one in json.loads(stats.stdout):
+        print(
+            f"ledger: {one['service']} {one['way']} p50 {one['p50']:.0f} ms, p95 {one['p95']:.0f}, {one['saves']} saves, "
+            f"{one['failures']} failed, {one['stages']}",
+            flush=True,
+        )
 
 
 def restart(folder, how):
@@ -154,9 +172,7 @@ def main():
         time.sleep(2)
         times = p1(vadev, folder, options.http_port, options.saves)
         session.stop()
-        stats = subprocess.run([vadev, "reload", "stats", "-o", "json"], cwd=folder, capture_output=True, text=True, check=True)
-        for one in json.loads(stats.stdout):
-            print(f"ledger: {one['service']} {one['way']} p50 {one['p50']:.0f} ms, p95 {one['p95']:.0f}, {one['saves']} saves, {one['stages']}")
+        ledger(vadev, folder)
         config = folder / ".vadev/vadev-bench-reload.kubeconfig"
         rivals.compare("P1", "bench-reload", folder / "services/agent-engine", config, True, options.rivals, times)
         if options.files:

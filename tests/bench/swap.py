@@ -20,7 +20,7 @@ import tempfile
 import time
 
 import rivals
-from reload import Session
+from reload import Session, ledger
 from timing import row, served
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,16 +40,23 @@ def workspace(folder):
     (folder / "vadev.yaml").write_text(text.replace(RULES, "    sync: []\n"))
 
 
-def measure(source, url, pass_, options):
+# A save that takes longer, in milliseconds, is an outlier: what was told meanwhile explains it.
+LONG = 3000
+
+
+def measure(session, source, url, pass_, options):
     page, requirements = source / "agent_engine/templates/page.html.j2", source / "requirements.txt"
     original, times = page.read_text(), []
     for number in range(options.saves):
         token = f"save-{number}-{os.getpid()}"
         if options.build:
             requirements.write_text(requirements.read_text() + f"# {token}\n")
+        begun = time.perf_counter()
         page.write_text(original + f"<!-- {token} -->\n")
         times.append(served(url, pass_, token))
         time.sleep(3)
+        if times[-1] > LONG:
+            print(f"save {number} took {times[-1]:.0f} ms:", *session.told(begun), sep="\n  ", flush=True)
     return times
 
 
@@ -84,10 +91,11 @@ def main():
             session = Session(vadev, folder, ["watch", "agent-engine"])
             # Without rules nothing is put into the pod, and so nothing attaches.
             session.wait("watching", lambda e: "ready after" in str(e.get("message")))
-            times = measure(source, url, pass_, options)
+            times = measure(session, source, url, pass_, options)
             way, mesh = "build" if options.build else "layer", "without" if options.skip_istio else "with"
             row(f"P2 {way}, {mesh} sidecar, save to served", times)
             session.stop()
+            ledger(vadev, folder)
             # They save what --build does not: a page, and no dependency.
             if not options.build:
                 rivals.compare("P2", "bench-swap", source, config, False, options.rivals, times)
