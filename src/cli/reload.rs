@@ -6,7 +6,8 @@ use super::output::OutputArgs;
 use super::up::Up;
 use super::{Context, Run, complete, developing, timeout};
 use crate::failure::{Failure, Family, Plain};
-use crate::reload::inspect::{self, Built, ReplicaStatus};
+use crate::reload::forced::{self, Built};
+use crate::reload::inspect::{self, ReplicaStatus};
 use crate::reload::session::Turn;
 use crate::reload::{Ledger, ReloadError, Row, stats};
 use crate::report::{Palette, Table};
@@ -106,7 +107,7 @@ impl Reload {
             if self.build {
                 // A session that is at work would bring its own image into the same pods.
                 let _turn = Turn::take(&state)?;
-                let built = inspect::build_now(&platform, &cluster, &origin, &reporter).await?;
+                let built = forced::build_now(&platform, &cluster, &origin, &reporter).await?;
                 return match built {
                     Built::Served(reloaded) => Ok(reloaded),
                     Built::Replan(stages) => {
@@ -115,11 +116,11 @@ impl Reload {
                         let anew = up.platform(context)?;
                         up.carry_out(context, &anew, developing::develop(&services))
                             .await?;
-                        inspect::replanned(&anew, &cluster, service, stages, begun.elapsed()).await
+                        forced::replanned(&anew, &cluster, service, stages, begun.elapsed()).await
                     }
                 };
             }
-            inspect::sync_now(&cluster, namespace, &origin, &state, &reporter).await
+            forced::sync_now(&cluster, namespace, &origin, &state, &reporter).await
         })?;
         let text = |_| {
             format!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::equal::same;
 
-use super::reasons::{Reasons, of_image};
+use super::reasons::{Reasons, explain, of_image};
 use super::tree::id;
 use crate::render::object::{is_empty, list_key};
 
@@ -354,69 +354,6 @@ const BOOKKEEPING: [&str; 9] = [
     "metadata.finalizers",
     "metadata.annotations.deployment.kubernetes.io/revision",
 ];
-
-/// Parts of paths whose differences are of size.
-const SIZES: [&str; 11] = [
-    ".replicas",
-    ".resources",
-    "minReplicas",
-    "maxReplicas",
-    "outlierDetection",
-    "HEAP",
-    "JAVA_OPTS",
-    "JVM_XM",
-    "storage",
-    ".hard",
-    "spec.limits",
-];
-/// Parts of paths whose differences are of place.
-const PLACES: [&str; 29] = [
-    ".image",
-    ".labels",
-    ".annotations",
-    "priorityClassName",
-    "topologySpreadConstraints",
-    "envFrom",
-    "issuer",
-    "jwks",
-    "jwksUri",
-    "audiences",
-    ".hosts",
-    "httpsRedirect",
-    "randomSamplingPercentage",
-    "spec.metrics",
-    "spec.tracing",
-    "progressDeadlineSeconds",
-    "imagePullSecrets",
-    "env[VADEV_",
-    "storageClassName",
-    "unhealthyPodEvictionPolicy",
-    "credentialName",
-    ".tls",
-    "audit",
-    "nodePort",
-    "secretKeyRef",
-    ".matchLabelKeys",
-    "serviceAccount",
-    "jwtRules",
-    ".selector.istio",
-];
-
-fn explain(kind: &str, path: &str) -> Explanation {
-    let has = |parts: &[&str]| parts.iter().any(|part| path.contains(part));
-    if kind == "HorizontalPodAutoscaler" || has(&SIZES) {
-        Explanation::Sizing
-    } else if has(&PLACES)
-        || matches!(
-            kind,
-            "Secret" | "Namespace" | "NetworkPolicy" | "RequestAuthentication"
-        )
-    {
-        Explanation::Environment
-    } else {
-        Explanation::Drift
-    }
-}
 
 #[cfg(test)]
 #[path = "diff_tests.rs"]

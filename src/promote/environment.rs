@@ -157,6 +157,7 @@ impl Environment {
         problems.extend(apart(&document, "overrides", replicas, catalog));
         problems.extend(wrong_hosts(&document));
         problems.extend(wrong_texts(&document));
+        problems.extend(wrong_names(&document));
         for (name, change) in &document.entry.overrides {
             problems.extend(contradictions(
                 &document,
@@ -252,29 +253,6 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
         let help = "kubectl get clustersecretstores lists them";
         wrong(&[Key("secrets"), Key("store")], message, help);
     }
-    let mesh = &environment.mesh;
-    let accounts = [
-        ("revision", &mesh.revision),
-        ("ingressServiceAccount", &mesh.ingress_service_account),
-    ];
-    for (key, name) in accounts {
-        if let Some(name) = name.as_ref().filter(|name| !is_object_name(name)) {
-            wrong(
-                &[Key("mesh"), Key(key)],
-                format!("`{name}` is no name that Kubernetes takes"),
-                "",
-            );
-        }
-    }
-    let access = &environment.access;
-    for (key, groups) in [("operators", &access.operators), ("viewers", &access.viewers)] {
-        for (index, group) in groups.iter().enumerate() {
-            if group.trim().is_empty() {
-                let message = "a group's name is empty".to_owned();
-                wrong(&[Key("access"), Key(key), Item(index)], message, "");
-            }
-        }
-    }
     let kinds = ["ClusterSecretStore", "SecretStore"];
     if !kinds.contains(&secrets.store_kind.as_str()) {
         let message = format!(
@@ -309,6 +287,38 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             message,
             "kubectl get storageclasses lists them",
         );
+    }
+    problems
+}
+
+/// Names of what others made: Istio's revision and account, groups of users.
+fn wrong_names(document: &Document<'_, Environment>) -> Vec<Problem> {
+    let environment = &document.entry;
+    let mut problems = Vec::new();
+    let mut wrong = |path: &[Step<'_>], message: String| {
+        problems.push(document.problem(path, message, None));
+    };
+    let mesh = &environment.mesh;
+    let accounts = [
+        ("revision", &mesh.revision),
+        ("ingressServiceAccount", &mesh.ingress_service_account),
+    ];
+    for (key, name) in accounts {
+        if let Some(name) = name.as_ref().filter(|name| !is_object_name(name)) {
+            wrong(
+                &[Key("mesh"), Key(key)],
+                format!("`{name}` is no name that Kubernetes takes"),
+            );
+        }
+    }
+    let access = &environment.access;
+    for (key, groups) in [("operators", &access.operators), ("viewers", &access.viewers)] {
+        for (index, group) in groups.iter().enumerate() {
+            if group.trim().is_empty() {
+                let message = "a group's name is empty".to_owned();
+                wrong(&[Key("access"), Key(key), Item(index)], message);
+            }
+        }
     }
     problems
 }

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Environment;
+use super::diff::Explanation;
 use crate::profile::profile::Override;
 use crate::render::object::PROMOTED_COMPONENT;
 
@@ -76,4 +77,69 @@ pub(super) fn of_image(path: &str) -> bool {
         ".strategy.rollingUpdate.",
     ];
     parts.iter().any(|part| path.contains(part))
+}
+
+/// Parts of paths whose differences are of size.
+const SIZES: [&str; 11] = [
+    ".replicas",
+    ".resources",
+    "minReplicas",
+    "maxReplicas",
+    "outlierDetection",
+    "HEAP",
+    "JAVA_OPTS",
+    "JVM_XM",
+    "storage",
+    ".hard",
+    "spec.limits",
+];
+/// Parts of paths whose differences are of place.
+const PLACES: [&str; 30] = [
+    ".image",
+    ".labels",
+    ".annotations",
+    "priorityClassName",
+    "topologySpreadConstraints",
+    "envFrom",
+    "issuer",
+    "jwks",
+    "jwksUri",
+    "audiences",
+    ".hosts",
+    "httpsRedirect",
+    "randomSamplingPercentage",
+    "spec.metrics",
+    "spec.tracing",
+    "progressDeadlineSeconds",
+    "imagePullSecrets",
+    "env[VADEV_",
+    "storageClassName",
+    "unhealthyPodEvictionPolicy",
+    "credentialName",
+    ".tls",
+    "audit",
+    "nodePort",
+    "secretKeyRef",
+    ".matchLabelKeys",
+    "serviceAccount",
+    "jwtRules",
+    ".selector.istio",
+    ".updateStrategy",
+];
+
+/// Why a field of an object of a kind differs, by where it is.
+pub(super) fn explain(kind: &str, path: &str) -> Explanation {
+    let has = |parts: &[&str]| parts.iter().any(|part| path.contains(part));
+    if kind == "HorizontalPodAutoscaler" || has(&SIZES) {
+        Explanation::Sizing
+    } else if has(&PLACES)
+        || matches!(
+            kind,
+            "Secret" | "Namespace" | "NetworkPolicy" | "RequestAuthentication"
+        )
+    {
+        Explanation::Environment
+    } else {
+        Explanation::Drift
+    }
 }

@@ -13,6 +13,7 @@ pub mod decide;
 pub mod dockerfile;
 pub mod draft;
 mod error;
+pub mod forced;
 mod given;
 mod go_build;
 mod host;

@@ -137,7 +137,8 @@ mod tests {
         let step = crate::report::Reporter::silent().step("s", "s", None);
         match (find().await, ensure(&|_| false, &step).await) {
             (Ok(found), again) => assert_eq!(again.expect("the same"), found),
-            (Err(_), again) => assert!(again.is_err()),
+            // On a busy machine what is installed may not say its version in time.
+            (Err(_), again) => assert!(again.is_err() || find().await.is_ok()),
         }
     }
 }

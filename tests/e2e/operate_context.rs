@@ -57,8 +57,8 @@ impl Afar {
     fn with_role(platform: &Platform, role: &str) -> Self {
         let afar = Self::of(platform);
         let roles = vadev::promote::base::roles();
-        let (_, rules) = roles.iter().find(|(name, _)| name.ends_with(role)).expect("role");
-        let users = crate::harness::block_on(account(platform, role, rules));
+        let (_, may) = roles.iter().find(|(name, _)| name.ends_with(role)).expect("role");
+        let users = crate::harness::block_on(account(platform, role, may));
         let text = std::fs::read_to_string(&afar.kubeconfig).expect("kubeconfig");
         let mut config: Value = serde_saphyr::from_str(&text).expect("kubeconfig");
         config["contexts"][0]["context"]["user"] = CONTEXT.into();

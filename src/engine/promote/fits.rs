@@ -42,7 +42,7 @@ pub async fn fits(cluster: &Cluster, tree: &Tree, target: Target) -> Result<(), 
         } else {
             let deployments = kind("apps/v1", "Deployment");
             let control = readable(k8s::observe_kinds(cluster, "app=istiod", &deployments).await)?;
-            problems.extend(old_istio(&control, target));
+            problems.extend(old_istio(control.as_ref(), target));
         }
     }
     let classes = kind("storage.k8s.io/v1", "StorageClass");
@@ -72,8 +72,8 @@ fn readable(found: Result<Snapshot, K8sError>) -> Result<Option<Snapshot>, K8sEr
 }
 
 /// An Istio below the target, by the tag of its control plane's image. A tag that is no version says nothing.
-fn old_istio(control: &Option<Snapshot>, target: Target) -> Option<String> {
-    let deployments = control.iter().flat_map(Snapshot::iter);
+fn old_istio(control: Option<&Snapshot>, target: Target) -> Option<String> {
+    let deployments = control.into_iter().flat_map(Snapshot::iter);
     let images = deployments
         .filter_map(|(_, object)| object.pointer("/spec/template/spec/containers/0/image")?.as_str());
     let version = images.filter_map(istio_of).min()?;
@@ -105,13 +105,13 @@ fn missing_classes<'a>(tree: impl Iterator<Item = &'a Value>, there: &[&Value]) 
             }
         }
     }
-    let has = |class: &Option<&str>| match class {
-        Some(name) => there.iter().any(|one| one["metadata"]["name"] == *name),
+    let has = |class: Option<&str>| match class {
+        Some(name) => there.iter().any(|one| one["metadata"]["name"] == name),
         None => there
             .iter()
             .any(|one| one["metadata"]["annotations"][DEFAULT_CLASS] == "true"),
     };
-    let missing = wanted.iter().filter(|class| !has(class));
+    let missing = wanted.into_iter().filter(|class| !has(*class));
     missing
         .map(|class| match class {
             Some(name) => {
@@ -147,6 +147,6 @@ mod tests {
             Some(Version { major: 1, minor: 18 })
         );
         assert_eq!(istio_of("registry:5000/pilot:main"), None);
-        assert_eq!(old_istio(&None, Target::default()), None);
+        assert_eq!(old_istio(None, Target::default()), None);
     }
 }
