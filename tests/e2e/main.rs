@@ -2,7 +2,7 @@
 //! for a running platform, which costs two seconds where there is one. None asserts times.
 //!
 //! `cargo test --test e2e -- --include-ignored --test-threads=1`, and with `--features slow` the modules that need more images,
-//! more nodes or a cluster of their own.
+//! more nodes, a cluster of their own, or much patience.
 
 #![cfg_attr(not(feature = "slow"), allow(dead_code))]
 
@@ -10,7 +10,6 @@ mod harness;
 mod sample;
 
 mod data;
-mod diagnosis;
 mod images;
 mod lifecycle;
 mod mesh;
@@ -19,15 +18,11 @@ mod operate_context;
 mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
-mod own_service;
-mod partial;
 mod platform;
 mod policy;
 mod recovery;
 mod reload;
-mod reload_truth;
 mod reload_ways;
-mod supply;
 
 #[cfg(feature = "slow")]
 mod applied;
@@ -36,10 +31,20 @@ mod capacity;
 #[cfg(feature = "slow")]
 mod compose;
 #[cfg(feature = "slow")]
+mod diagnosis;
+#[cfg(feature = "slow")]
 mod elsewhere;
 #[cfg(feature = "slow")]
 mod monitoring;
 #[cfg(feature = "slow")]
 mod nodes;
 #[cfg(feature = "slow")]
+mod own_service;
+#[cfg(feature = "slow")]
+mod partial;
+#[cfg(feature = "slow")]
 mod promote;
+#[cfg(feature = "slow")]
+mod reload_truth;
+#[cfg(feature = "slow")]
+mod supply;
