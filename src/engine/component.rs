@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::builds;
 use super::images;
 use super::platform::Platform;
 use super::secrets;
@@ -14,6 +15,7 @@ use crate::image;
 use crate::k8s::{self, Applied, ApplyOptions, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::profile::Stack;
+use crate::render::mesh::MeshSetting;
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Origin, Setting};
 
@@ -111,12 +113,15 @@ async fn rendered(
         Plain::new(Family::Environment, message)
     })?;
     let setting = Setting {
-        mesh: mesh_setting(
-            stack,
-            Some(&TokenKey::ensure(state)?),
-            images.proxies(),
-            super::mesh::api(platform, Some(cluster)).await?,
-        ),
+        mesh: MeshSetting {
+            built: builds::among(platform, &amid),
+            ..mesh_setting(
+                stack,
+                Some(&TokenKey::ensure(state)?),
+                images.proxies(),
+                super::mesh::api(platform, Some(cluster)).await?,
+            )
+        },
         images: images.deployed,
         secrets,
         ..Setting::default()
