@@ -1,9 +1,12 @@
 //! What was changed of a component's configuration and Secret, for the verbs that list it and take it back.
 
 use super::Context;
+use super::output::Format;
+use super::restart::table;
 use crate::failure::Failure;
 use crate::operate::OperateError;
-use crate::operate::changes::{Change, Changes};
+use crate::operate::changes::{Change, Changes, Of};
+use crate::operate::rollout::{Patience, Rollout};
 use crate::report::text::{age, truncate};
 use crate::report::{Palette, Table};
 
@@ -16,6 +19,51 @@ pub fn changes_of(context: &Context, name: &str) -> Result<Changes, Failure> {
     let platform = context.running()?;
     let uid = context.block_on(async { Ok(context.site_of(&platform).await?.cluster.id().uid.clone()) })?;
     Ok(Changes::open(&platform.options.state, name, &uid)?)
+}
+
+/// How pods came up with a change that is there.
+pub type Settled = Result<Rollout, Failure>;
+
+/// Tells how a change came out. Where it did not, and somebody asked for that beforehand, `take_back` takes it back first.
+pub fn told(
+    context: &Context,
+    settled: Settled,
+    patience: Patience,
+    format: Format,
+    take_back: impl FnOnce() -> Settled,
+) -> Result<(), Failure> {
+    if settled.is_err() && patience.auto_undo {
+        let reporter = context.reporter();
+        reporter.note("taking the change back, as --auto-undo asks");
+        if let Err(error) = take_back() {
+            reporter.warn(
+                format!("the change could not be taken back: {error}"),
+                error.hint(),
+            );
+        }
+    }
+    print(context, settled?, format)
+}
+
+/// Prints what came of a change.
+pub fn print(context: &Context, done: Rollout, format: Format) -> Result<(), Failure> {
+    let done = [done];
+    let palette = context.stdout_palette();
+    context.print(&format.text(&done, |_| table(&done, palette))?)
+}
+
+/// The newest change of a service that is in force of a service that can be taken back.
+pub fn last(context: &Context, name: &str, of: Of) -> Result<Change, Failure> {
+    let changes = changes_of(context, name)?;
+    let verb = match of {
+        Of::Config => "config",
+        Of::Secret => "secret",
+    };
+    let none = || {
+        let hint = format!("vadev {verb} history {name} shows what was changed");
+        OperateError::unfit(name, "there is no change to take back", hint)
+    };
+    Ok(changes.last(of).cloned().ok_or_else(none)?)
 }
 
 /// Changes as a table; values only where they are no secrets.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +63,8 @@ impl Run for Render {
             images: official(&stack),
             mesh: mesh_setting(
                 &stack,
+                // Of official images.
+                BTreeSet::new(),
                 TokenKey::load(&loaded.state())?.as_ref(),
                 Some(Origin::Registry),
                 IstioApi::default(),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::changed::{changes_of, changes_table};
+use super::changed::{Settled, changes_of, changes_table, last, print, told};
 use super::output::{Format, OutputArgs};
-use super::restart::{Deadline, Waiting, table};
+use super::restart::{Deadline, Waiting};
 use super::{Context, Run, complete};
 use crate::engine::{ComponentOptions, apply_component, keep_secret};
 use crate::failure::{Failure, Family, Plain};
@@ -201,28 +201,10 @@ fn change(
 ) -> Result<(), Failure> {
     let patience = waiting.patience();
     let settled = put(context, name, values, None, patience)?;
-    if settled.is_err() && patience.auto_undo {
-        let reporter = context.reporter();
-        reporter.note("taking the change back, as --auto-undo asks");
-        let taken_back = last(context, name).and_then(|last| take_back(context, name, &last, patience)?);
-        if let Err(error) = taken_back {
-            reporter.warn(
-                format!("the change could not be taken back: {error}"),
-                error.hint(),
-            );
-        }
-    }
-    print(context, settled?, format)
+    told(context, settled, patience, format, || {
+        take_back(context, name, &last(context, name, Of::Secret)?, patience)?
+    })
 }
-
-fn print(context: &Context, done: rollout::Rollout, format: Format) -> Result<(), Failure> {
-    let done = [done];
-    let palette = context.stdout_palette();
-    context.print(&format.text(&done, |_| table(&done, palette))?)
-}
-
-/// How pods came up with a change that is there.
-type Settled = Result<rollout::Rollout, Failure>;
 
 /// Puts values into the Secret, the state folder and the pods; `undoes` is the change that is taken back.
 fn put(
@@ -301,20 +283,16 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
 
 fn undo(context: &Context, of: &Undo, format: Format) -> Result<(), Failure> {
     let name = &of.named.service;
-    let settled = take_back(context, name, &last(context, name)?, of.waiting.patience())?;
+    let settled = take_back(
+        context,
+        name,
+        &last(context, name, Of::Secret)?,
+        of.waiting.patience(),
+    )?;
     print(context, settled?, format)
 }
 
-/// The newest change that is in force.
-fn last(context: &Context, name: &str) -> Result<Change, Failure> {
-    let changes = changes_of(context, name)?;
-    let none = || {
-        let hint = format!("vadev secret history {name} shows what was changed");
-        OperateError::unfit(name, "there is no change to take back", hint)
-    };
-    Ok(changes.last(Of::Secret).cloned().ok_or_else(none)?)
-}
-
+/// The keys get back what they held before the change.
 fn take_back(context: &Context, name: &str, last: &Change, patience: Patience) -> Result<Settled, Failure> {
     let values = last
         .values

@@ -126,10 +126,7 @@ impl Mesh {
             return Ok(Self::Installed { digest });
         }
         // By its label: a revisioned installation calls it `istiod-<revision>`.
-        let kinds: Vec<KindInfo> = KindInfo::find("apps/v1", "Deployment")
-            .copied()
-            .into_iter()
-            .collect();
+        let kinds = KindInfo::several(&[("apps/v1", "Deployment")]);
         let found = observe_kinds(cluster, "app=istiod", &kinds).await?;
         let in_system = found
             .iter()

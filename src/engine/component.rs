@@ -15,7 +15,6 @@ use crate::image;
 use crate::k8s::{self, Applied, ApplyOptions, Cluster, KindInfo, ObjectRef};
 use crate::plan::ClusterState;
 use crate::profile::Stack;
-use crate::render::mesh::MeshSetting;
 use crate::render::object::WORKSPACE;
 use crate::render::{self, Object, ObjectId, Origin, Setting};
 
@@ -89,15 +88,11 @@ async fn rendered(
     let stack = platform.stack();
     let selector = format!("{},{WORKSPACE}={}", k8s::MANAGED_BY, stack.workspace);
     // Secrets for their values; workloads for what runs beside the component, on which its objects depend.
-    let needed = [
+    let kinds = KindInfo::several(&[
         ("v1", "Secret"),
         ("apps/v1", "Deployment"),
         ("apps/v1", "StatefulSet"),
-    ];
-    let kinds: Vec<KindInfo> = needed
-        .iter()
-        .filter_map(|(version, kind)| KindInfo::find(version, kind).copied())
-        .collect();
+    ]);
     let live = k8s::observe_kinds(cluster, &selector, &kinds).await?;
     let live = live
         .iter()
@@ -113,15 +108,13 @@ async fn rendered(
         Plain::new(Family::Environment, message)
     })?;
     let setting = Setting {
-        mesh: MeshSetting {
-            built: builds::among(platform, &amid),
-            ..mesh_setting(
-                stack,
-                Some(&TokenKey::ensure(state)?),
-                images.proxies(),
-                super::mesh::api(platform, Some(cluster)).await?,
-            )
-        },
+        mesh: mesh_setting(
+            stack,
+            builds::among(platform, &amid),
+            Some(&TokenKey::ensure(state)?),
+            images.proxies(),
+            super::mesh::api(platform, Some(cluster)).await?,
+        ),
         images: images.deployed,
         secrets,
         ..Setting::default()

@@ -190,7 +190,7 @@ async fn keeps_mesh(platform: &Platform, cluster: &Cluster) -> Result<Option<Str
     if matches!(Mesh::find(cluster).await?, Mesh::Foreign { .. }) {
         return Ok(Some("Istio, which vadev did not install".to_owned()));
     }
-    let kinds: Vec<KindInfo> = KindInfo::find("v1", "Namespace").copied().into_iter().collect();
+    let kinds = KindInfo::several(&[("v1", "Namespace")]);
     let namespaces = k8s::observe_kinds(cluster, "", &kinds).await?;
     let stack = platform.stack();
     let others: Vec<&str> = namespaces
@@ -351,10 +351,7 @@ fn is_strange(object: &Value, workspace: &str, stores: &[&str]) -> bool {
 
 /// Autoscalers that `hpa set` made for workloads that go: `up` has to leave them alone, so they do not carry its labels.
 async fn autoscalers(cluster: &Cluster, goes: &[&ObjectRef]) -> Result<Vec<ObjectRef>, Failure> {
-    let kinds: Vec<KindInfo> = KindInfo::find("autoscaling/v2", "HorizontalPodAutoscaler")
-        .copied()
-        .into_iter()
-        .collect();
+    let kinds = KindInfo::several(&[("autoscaling/v2", "HorizontalPodAutoscaler")]);
     let mut namespaces: Vec<&str> = goes.iter().filter_map(|id| id.namespace.as_deref()).collect();
     namespaces.sort_unstable();
     namespaces.dedup();

@@ -63,10 +63,7 @@ pub async fn observe(platform: &Platform, images: &Images) -> Result<(Observed, 
     let nodes = nodes(platform).await?;
     let cache = platform.supply.cache().root();
     let namespaces = [stack.namespaces.apps.as_str(), stack.namespaces.infra.as_str()];
-    let autoscalers: Vec<KindInfo> = KindInfo::find("autoscaling/v2", "HorizontalPodAutoscaler")
-        .copied()
-        .into_iter()
-        .collect();
+    let autoscalers = KindInfo::several(&[("autoscaling/v2", "HorizontalPodAutoscaler")]);
     let (snapshot, autoscalers, missing, installed, certificate, seen) = tokio::join!(
         k8s::observe(&cluster, &selector),
         // Those too that `hpa set` or somebody else made.

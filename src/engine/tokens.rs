@@ -1,5 +1,6 @@
 //! Development tokens: a signing key made once on this machine, its public half for the mesh, and tokens signed with it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -181,9 +182,11 @@ fn issuer(policy: &TokenPolicy, stack: &Stack) -> String {
     format!("{}/{}", policy.issuer, stack.namespaces.apps)
 }
 
-/// What the mesh's objects depend on, on this machine. `key` absent: only public paths are served.
+/// What the mesh's objects depend on, on this machine. `built` are the services that are built here, neighbours' included: what
+/// is rendered without one of them takes its rule away. `key` absent: only public paths are served.
 pub fn mesh_setting(
     stack: &Stack,
+    built: BTreeSet<String>,
     key: Option<&TokenKey>,
     proxies: Option<Origin>,
     api: IstioApi,
@@ -199,7 +202,7 @@ pub fn mesh_setting(
         istio_filters: proxies == Some(Origin::Registry),
         api,
         traces_percent: 100,
-        ..MeshSetting::default()
+        built,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::cluster::{cluster_target, merge_into_user_file};
 use crate::failure::{Diagnose, Failure, Family, Plain};
 use crate::plan::{self, Action, ClusterState, Desired, MeshState, Observed, Plan};
 use crate::profile::stack::LeftOut;
-use crate::render::mesh::{IstioApi, MeshSetting};
+use crate::render::mesh::IstioApi;
 use crate::render::{self, Object, Setting};
 use tokio_util::sync::CancellationToken;
 
@@ -252,16 +252,13 @@ fn objects(
         images: images.deployed.clone(),
         secrets,
         development,
-        mesh: MeshSetting {
-            // Neighbours' rules are rendered, too, and have to stay as they are.
-            built: builds::among(platform, &amid),
-            ..tokens::mesh_setting(
-                platform.stack(),
-                Some(&TokenKey::ensure(state)?),
-                images.proxies(),
-                api,
-            )
-        },
+        mesh: tokens::mesh_setting(
+            platform.stack(),
+            builds::among(platform, &amid),
+            Some(&TokenKey::ensure(state)?),
+            images.proxies(),
+            api,
+        ),
         ..Setting::default()
     };
     Ok(render::part(platform.stack(), &amid, &setting))

@@ -119,6 +119,7 @@ pub async fn verify_now(
     let setting = Setting {
         mesh: tokens::mesh_setting(
             platform.stack(),
+            super::builds::among(platform, platform.stack()),
             TokenKey::load(&platform.options.state)?.as_ref(),
             images.proxies(),
             mesh::api(platform, Some(cluster)).await?,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::render::object::list_key;
+use crate::render::object::paired;
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -78,24 +78,15 @@ fn walk(path: &str, before: &Value, after: &Value, found: &mut Vec<FieldChange>)
                 pair(&join(path, key), None, Some(value), found);
             }
         }
-        (Value::Array(b), Value::Array(a)) if !b.is_empty() && !a.is_empty() => match list_key(b, a) {
-            Some(key) => lists(path, key, b, a, found),
+        (Value::Array(b), Value::Array(a)) if !b.is_empty() && !a.is_empty() => match paired(b, a) {
+            Some(pairs) => {
+                for (name, item, other) in pairs {
+                    pair(&format!("{path}[{name}]"), item, other, found);
+                }
+            }
             None => whole(path, before, after, found),
         },
         (b, a) => whole(path, b, a, found),
-    }
-}
-
-fn lists(path: &str, key: &str, before: &[Value], after: &[Value], found: &mut Vec<FieldChange>) {
-    let entry = |item: &Value| format!("{path}[{}]", item[key].as_str().unwrap_or_default());
-    for item in before {
-        let other = after.iter().find(|other| other[key] == item[key]);
-        pair(&entry(item), Some(item), other, found);
-    }
-    for item in after {
-        if !before.iter().any(|other| other[key] == item[key]) {
-            pair(&entry(item), None, Some(item), found);
-        }
     }
 }
 

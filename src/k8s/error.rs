@@ -195,6 +195,14 @@ impl K8sError {
     }
 }
 
+/// Nothing, where the user may not read it: for what is only looked at to know more.
+pub fn allowed<T>(found: Result<T, K8sError>) -> Result<Option<T>, K8sError> {
+    match found {
+        Err(error) if error.is_forbidden() => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 fn request_hint(subject: &str, source: &kube::Error) -> Option<String> {
     let kube::Error::Api(status) = source else {
         return Some("vadev status shows whether the cluster is up; vadev up starts it again".to_owned());

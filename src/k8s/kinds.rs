@@ -135,6 +135,14 @@ impl KindInfo {
             .find(|k| k.api_version == api_version && k.kind == kind)
     }
 
+    /// The table's entries for kinds, as they are observed.
+    pub fn several(wanted: &[(&str, &str)]) -> Vec<Self> {
+        let found = wanted
+            .iter()
+            .filter_map(|(api_version, kind)| Self::find(api_version, kind));
+        found.copied().collect()
+    }
+
     /// Where the kind stands in [`BUILT_IN`]; unknown kinds come last.
     pub fn rank(api_version: &str, kind: &str) -> usize {
         BUILT_IN

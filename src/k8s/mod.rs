@@ -42,7 +42,7 @@ pub use client::{Cluster, ClusterId, Target};
 pub use delete::{DeleteOptions, Propagation, delete_all};
 pub use diagnose::{Cause, Diagnosis, Evidence, diagnose};
 pub use diff::{FieldChange, differences};
-pub use error::K8sError;
+pub use error::{K8sError, allowed};
 pub use exec::{ExecOutput, ExecTarget, exec};
 pub use find::find;
 pub use forward::{Forward, ForwardTarget};

@@ -105,9 +105,7 @@ fn is_aws_agent_on(daemon: &Value) -> bool {
 
 /// Computes who may reach whom. `needs` says whether a caller has to reach a called.
 pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Reachability, Failure> {
-    let kind = |version: &str, kind: &str| -> Vec<KindInfo> {
-        KindInfo::find(version, kind).copied().into_iter().collect()
-    };
+    let kind = |version, kind| KindInfo::several(&[(version, kind)]);
     let (policy, namespace, daemon) = (
         kind("networking.k8s.io/v1", "NetworkPolicy"),
         kind("v1", "Namespace"),

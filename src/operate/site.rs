@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::error::OperateError;
 use crate::failure::Failure;
 use crate::k8s::{
-    Cluster, ExecTarget, K8sError, KindInfo, MANAGED_BY, ObjectRef, observe_in, own_container, selector_text,
+    Cluster, ExecTarget, K8sError, KindInfo, MANAGED_BY, ObjectRef, allowed, observe_in, own_container,
+    selector_text,
 };
 use crate::profile::stack::Namespaces;
 use crate::render::metrics;
@@ -120,10 +121,7 @@ impl Workload {
 
 /// The kinds with pods that verbs know.
 fn workload_kinds() -> Vec<KindInfo> {
-    [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")]
-        .iter()
-        .filter_map(|(version, kind)| KindInfo::find(version, kind).copied())
-        .collect()
+    KindInfo::several(&[("apps/v1", "Deployment"), ("apps/v1", "StatefulSet")])
 }
 
 impl Site {
@@ -284,10 +282,7 @@ impl Site {
 
 /// Nothing, where it may not be read.
 pub(super) fn if_allowed<T: Default>(found: Result<T, K8sError>) -> Result<T, K8sError> {
-    match found {
-        Err(error) if error.is_forbidden() => Ok(T::default()),
-        other => other,
-    }
+    Ok(allowed(found)?.unwrap_or_default())
 }
 
 /// Those of `all` that the names mean: a workload's own name, else a component's.

@@ -199,10 +199,7 @@ pub async fn put(site: &Site, secret: &str, pair: &Pair<'_>, development: bool) 
 
 /// The hosts for which a gateway serves the certificate of the Secret `secret`, as far as they are named.
 pub async fn gateway_hosts(site: &Site, secret: &str) -> Result<Vec<String>, Failure> {
-    let kinds: Vec<KindInfo> = KindInfo::find("networking.istio.io/v1", "Gateway")
-        .copied()
-        .into_iter()
-        .collect();
+    let kinds = KindInfo::several(&[("networking.istio.io/v1", "Gateway")]);
     let found = k8s::observe_in(&site.cluster, &site.all_namespaces(), "", &kinds).await?;
     let mut hosts: Vec<String> = found
         .iter()

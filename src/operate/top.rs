@@ -10,7 +10,7 @@ use super::error::OperateError;
 use super::site::{Site, if_allowed, pod_name};
 use crate::catalog::{Bytes, MilliCpu};
 use crate::failure::Failure;
-use crate::k8s::raw;
+use crate::k8s::{allowed, raw};
 
 /// The API of metrics-server.
 const METRICS: &str = "/apis/metrics.k8s.io/v1beta1";
@@ -141,10 +141,8 @@ pub async fn nodes(site: &Site) -> Result<Top, Failure> {
 
 /// Whether metrics-server answers: what HPAs live on. Asked so that everybody may; where even that is refused, nobody can tell.
 pub async fn metrics_server(site: &Site) -> Result<Option<bool>, Failure> {
-    match raw(&site.cluster, METRICS).await {
-        Err(error) if error.is_forbidden() => Ok(None),
-        found => Ok(Some(found?.is_some())),
-    }
+    let found = allowed(raw(&site.cluster, METRICS).await)?;
+    Ok(found.map(|found| found.is_some()))
 }
 
 fn sorted(measured_by: Measured, mut usage: Vec<Usage>) -> Top {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::render::object::{is_empty, list_key};
+use crate::render::object::{is_empty, paired};
 
 /// Every place where the live object is not what was rendered, for people: `spec.replicas 1 → 2`. Fields that only the live
 /// object has are others' business (defaults, status, controllers) and no drift.
@@ -99,13 +99,14 @@ fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<String>) {
 /// Lists of named things are compared by name, others place by place. What is mounted is known by where: several files of one
 /// volume have one name.
 fn lists(path: &str, desired: &[Value], live: &[Value], found: &mut Vec<String>) {
-    if let Some(key) = list_key(desired, live) {
-        for wanted in desired {
-            let name = wanted[key].as_str().unwrap_or_default();
+    if let Some(pairs) = paired(live, desired) {
+        for (name, item, wanted) in pairs {
             let path = format!("{path}[{name}]");
-            match live.iter().find(|item| item[key] == wanted[key]) {
-                Some(item) => compare(&path, wanted, item, found),
-                None => found.push(format!("{path} removed")),
+            match (item, wanted) {
+                (Some(item), Some(wanted)) => compare(&path, wanted, item, found),
+                (None, _) => found.push(format!("{path} removed")),
+                // Others' business.
+                (_, None) => {}
             }
         }
     } else if desired.len() == live.len() {

@@ -10,7 +10,7 @@ use super::equal::same;
 
 use super::reasons::{Reasons, explain, of_image};
 use super::tree::id;
-use crate::render::object::{is_empty, list_key};
+use crate::render::object::{is_empty, paired};
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -288,16 +288,9 @@ impl Walk<'_> {
     }
 
     fn lists(&mut self, path: &str, old: &[Value], new: &[Value]) {
-        if let Some(key) = list_key(old, new) {
-            let entry = |item: &Value| format!("{path}[{}]", item[key].as_str().unwrap_or_default());
-            for value in new {
-                let other = old.iter().find(|item| item[key] == value[key]);
-                self.pair(&entry(value), other, Some(value));
-            }
-            for value in old {
-                if !new.iter().any(|other| other[key] == value[key]) {
-                    self.pair(&entry(value), Some(value), None);
-                }
+        if let Some(pairs) = paired(old, new) {
+            for (name, before, after) in pairs {
+                self.pair(&format!("{path}[{name}]"), before, after);
             }
         } else if old.len() == new.len() {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {

@@ -122,31 +122,32 @@ impl Worker<'_> {
         }
     }
 
-    /// Leaves out of a change what the image that runs has as it is. Syncing compares by itself.
-    async fn news(&self, mut work: Work) -> Work {
+    /// What of a change the image that runs has as it is. Syncing compares by itself.
+    async fn unchanged(&self, work: &Work, decision: &Decision) -> BTreeSet<String> {
         if work.least.is_some() || self.origin.is_held() {
-            return work;
+            return BTreeSet::new();
         }
-        let decision = decide(&self.origin.service.recipe, work.paths.iter().map(String::as_str));
         let by_image = |verdict: &Verdict| verdict.way > Some(Way::Sync);
-        let mut verdicts = decision.verdicts;
-        verdicts.retain(|(_, verdict)| by_image(verdict));
-        if verdicts.is_empty() {
-            return work;
+        let verdicts = decision.verdicts.iter().filter(|(_, verdict)| by_image(verdict));
+        let paths: BTreeSet<String> = verdicts.map(|(path, _)| path.clone()).collect();
+        if paths.is_empty() {
+            return paths;
         }
-        let paths = verdicts.into_iter().map(|(path, _)| path).collect();
-        let same = self.images.has(paths, self.clock + work.begun).await;
-        work.paths.retain(|path| !same.contains(path));
+        self.images.has(paths, self.clock + work.begun).await
+    }
+
+    async fn reload(&self, mut work: Work) -> Outcome {
+        let decided = Instant::now();
+        let recipe = &self.origin.service.recipe;
+        let mut decision = decide(recipe, work.paths.iter().map(String::as_str));
+        let same = self.unchanged(&work, &decision).await;
+        if !same.is_empty() {
+            work.paths.retain(|path| !same.contains(path));
+            decision = decide(recipe, work.paths.iter().map(String::as_str));
+        }
         if self.explain {
             self.explain_same(&same);
         }
-        work
-    }
-
-    async fn reload(&self, work: Work) -> Outcome {
-        let decided = Instant::now();
-        let work = self.news(work).await;
-        let decision = decide(&self.origin.service.recipe, work.paths.iter().map(String::as_str));
         if self.explain {
             self.explain(&decision, work.least);
         }

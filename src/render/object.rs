@@ -25,7 +25,7 @@ pub const ORIGIN: &str = "vadev.dev/image-source";
 
 /// The field by which the entries of two lists of objects are told apart: `mountPath` for what is mounted, because several
 /// files of one volume have one name, else `name`. `None` where an entry lacks it or two entries of one list share it.
-pub fn list_key(one: &[Value], other: &[Value]) -> Option<&'static str> {
+fn list_key(one: &[Value], other: &[Value]) -> Option<&'static str> {
     if one.is_empty() && other.is_empty() {
         return None;
     }
@@ -37,6 +37,25 @@ pub fn list_key(one: &[Value], other: &[Value]) -> Option<&'static str> {
     ["mountPath", "name"]
         .into_iter()
         .find(|key| tells_apart(key, one) && tells_apart(key, other))
+}
+
+/// An entry's name, and what it is in each of two lists; at least one has it.
+pub type Pair<'a> = (&'a str, Option<&'a Value>, Option<&'a Value>);
+
+/// The entries of two lists side by side by [`list_key`]: in the order of the second, then those that only the first has.
+/// `None` where they are not told apart by a name.
+pub fn paired<'a>(before: &'a [Value], after: &'a [Value]) -> Option<Vec<Pair<'a>>> {
+    let key = list_key(before, after)?;
+    let name = |item: &'a Value| item[key].as_str().unwrap_or_default();
+    let of = |list: &'a [Value], item: &Value| list.iter().find(|other| other[key] == item[key]);
+    let both = after
+        .iter()
+        .map(|item| (name(item), of(before, item), Some(item)));
+    let gone = before.iter().filter(|item| of(after, item).is_none());
+    Some(
+        both.chain(gone.map(|item| (name(item), Some(item), None)))
+            .collect(),
+    )
 }
 
 /// What identifies an object in a cluster.

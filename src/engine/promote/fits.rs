@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::{Failure, Family, Plain};
-use crate::k8s::{self, Cluster, K8sError, KindInfo, ObjectRef, Snapshot};
+use crate::k8s::{self, Cluster, KindInfo, ObjectRef, Snapshot};
 use crate::promote::{Target, Tree, Version};
 
 /// Marks the storage class of claims that name none.
@@ -21,9 +21,7 @@ pub async fn fits(cluster: &Cluster, tree: &Tree, target: Target) -> Result<(), 
             target.kubernetes
         ));
     }
-    let kind = |version: &str, kind: &str| -> Vec<KindInfo> {
-        KindInfo::find(version, kind).copied().into_iter().collect()
-    };
+    let kind = |version, kind| KindInfo::several(&[(version, kind)]);
     if tree
         .objects()
         .any(|(_, object)| object["kind"] == "VirtualService")
@@ -41,12 +39,12 @@ pub async fn fits(cluster: &Cluster, tree: &Tree, target: Target) -> Result<(), 
             );
         } else {
             let deployments = kind("apps/v1", "Deployment");
-            let control = readable(k8s::observe_kinds(cluster, "app=istiod", &deployments).await)?;
+            let control = k8s::allowed(k8s::observe_kinds(cluster, "app=istiod", &deployments).await)?;
             problems.extend(old_istio(control.as_ref(), target));
         }
     }
     let classes = kind("storage.k8s.io/v1", "StorageClass");
-    if let Some(classes) = readable(k8s::observe_kinds(cluster, "", &classes).await)? {
+    if let Some(classes) = k8s::allowed(k8s::observe_kinds(cluster, "", &classes).await)? {
         let there: Vec<&Value> = classes.iter().map(|(_, class)| class).collect();
         problems.extend(missing_classes(tree.objects().map(|(_, object)| object), &there));
     }
@@ -61,14 +59,6 @@ pub async fn fits(cluster: &Cluster, tree: &Tree, target: Target) -> Result<(), 
     .with_details(problems)
     .with_hint("each line above names its remedy; or choose another --context")
     .into())
-}
-
-/// What was observed, or nothing where the user may not.
-fn readable(found: Result<Snapshot, K8sError>) -> Result<Option<Snapshot>, K8sError> {
-    match found {
-        Err(error) if error.is_forbidden() => Ok(None),
-        other => other.map(Some),
-    }
 }
 
 /// An Istio below the target, by the tag of its control plane's image. A tag that is no version says nothing.

@@ -124,27 +124,26 @@ pub fn has_credentials(text: &str) -> bool {
 /// Whether a URL or a driver's address in the text carries a password: `postgres://user:password@host/db`,
 /// `user:password@tcp(host:3306)/db`.
 pub fn has_url_with_password(text: &str) -> bool {
-    let driver = ["@tcp(", "@unix("].iter().any(|mark| {
-        text.match_indices(mark).any(|(at, _)| {
-            let user = text[..at]
+    let urls = text.match_indices("://").filter_map(|(at, mark)| {
+        let rest = &text[at + mark.len()..];
+        let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'`,<>|".contains(c));
+        // A reference may hold what else would end the authority.
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        authority.rsplit_once('@').map(|(user, _)| user)
+    });
+    let addresses = ["@tcp(", "@unix("].iter().flat_map(|mark| {
+        let users = text.match_indices(mark).map(|(at, _)| &text[..at]);
+        users.filter_map(|before| {
+            before
                 .rsplit(|c: char| c.is_whitespace() || "\"'`=/".contains(c))
-                .next();
-            let password = user.and_then(|user| user.split_once(':'));
-            password.is_some_and(|(_, password)| is_value(password))
+                .next()
         })
     });
-    driver
-        || text.match_indices("://").any(|(at, mark)| {
-            let rest = &text[at + mark.len()..];
-            let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'`,<>|".contains(c));
-            // A reference may hold what else would end the authority.
-            let authority = &rest[..end.unwrap_or(rest.len())];
-            let user = authority.rsplit_once('@').map(|(user, _)| user);
-            let password = user
-                .and_then(|user| user.split_once(':'))
-                .map(|(_, password)| password);
-            password.is_some_and(is_value)
-        })
+    let mut users = urls.chain(addresses);
+    users.any(|user| {
+        user.split_once(':')
+            .is_some_and(|(_, password)| is_value(password))
+    })
 }
 
 /// The keys that have a secret value in a file's or command's text, with their lines from 1 on: `password: x`,

@@ -122,10 +122,8 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
         "RUST_LOG" => lower.split([',', '=']).any(talks),
         "NODE_OPTIONS" => lower.contains("--inspect"),
         name if names_environment(name) => {
-            let names = lower.split(',').map(str::trim);
-            names
-                .into_iter()
-                .any(|one| matches!(one, "debug" | "dev" | "development" | "local" | "test"))
+            let mut names = lower.split(',').map(str::trim);
+            names.any(|one| matches!(one, "debug" | "dev" | "development" | "local" | "test"))
         }
         name if name == "DEBUG" || name.ends_with("_DEBUG") || name.starts_with("DEBUG_") => {
             matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*")
