@@ -1,7 +1,6 @@
 //! A promoted tree on a cluster of three nodes that is not vadev's: applied wave by wave, verified, compared, broken and mended,
 //! and taken by `kubectl apply` as it is.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use indexmap::IndexMap;
@@ -13,8 +12,8 @@ use vadev::profile::{Sources, load_all};
 use vadev::promote::{Environment, images::images, production_stack, secrets::needed};
 
 use crate::elsewhere::{CONTEXT, Developer, Elsewhere};
-use crate::harness::{Platform, block_on, text, tool};
-use crate::promote::{Names, Registry, docker};
+use crate::harness::{Platform, agent, block_on, build, docker, text, tool};
+use crate::promote::{Names, Registry};
 
 const APPS: &str = "voiceassistant-prod";
 const HOST: &str = "api.voiceassistant.example";
@@ -157,7 +156,7 @@ impl<'a> Operator<'a> {
 
 /// Every image of production under the name that production runs it by: what is built here, the systems from packages, and
 /// for a service without source an image whose program answers as the service.
-fn images_of_production(folder: &Path) -> Names {
+fn images_of_production() -> Names {
     let loaded = load_all(&Sources::default(), "shop").expect("what is built in");
     let environment = Environment::unnamed();
     let profile = &loaded.profiles["minimal"];
@@ -188,15 +187,12 @@ fn images_of_production(folder: &Path) -> Names {
                     .collect();
                 let file = format!(
                     "FROM {}\nENV VADEV_SERVICE={name} VADEV_PREFIXES={}\nENV VADEV_DEPENDENCIES='{}'\nCMD [\"serve\"]\n",
-                    local("vadev-agent"),
+                    agent(),
                     sized.service.prefixes.join(","),
                     Value::Array(calls),
                 );
-                let context = folder.join(&name);
-                std::fs::create_dir_all(&context).expect("folder");
-                std::fs::write(context.join("Dockerfile"), file).expect("Dockerfile");
                 let tag = format!("vadev.local/production/{name}:1");
-                docker(&["build", "-q", "-t", &tag, &context.display().to_string()]);
+                build(&tag, &file);
                 names.0.push(tag.clone());
                 tag
             }
@@ -230,7 +226,7 @@ fn the_promoted_tree_is_applied_verified_broken_and_mended() {
         "900s",
     ]);
     let operator = Operator::new(&elsewhere, &registry.1);
-    let _names = images_of_production(operator.folder.path());
+    let _names = images_of_production();
 
     // Without its Secrets nothing but the base is applied, and every key is named.
     let (code, _, err) = operator.apply(&[]);

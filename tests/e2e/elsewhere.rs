@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use vadev::k8s::{self, Cluster, PODS, Target};
 use vadev::render::kind::KindCluster;
 
-use crate::harness::{CLUSTER, PATIENCE, Platform, block_on, eventually, text, tool};
-use crate::promote::{Registry, docker};
+use crate::harness::{CLUSTER, PATIENCE, Platform, block_on, docker, eventually, text, tool};
+use crate::promote::Registry;
 use crate::sample;
 
 const NAME: &str = "e2e-elsewhere";

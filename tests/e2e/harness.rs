@@ -143,6 +143,11 @@ impl Platform {
         self.json(&UP)
     }
 
+    /// What `up` would do, with these flags.
+    pub fn dry_run(&self, flags: &[&str]) -> Value {
+        self.json(&[&UP[..], &["--dry-run"], flags].concat())
+    }
+
     /// Starts an `up`, kills it with SIGKILL as soon as a step whose id begins with `prefix` has begun, and says whether
     /// there was such a step.
     pub fn up_killed_in(&self, prefix: &str) -> bool {
@@ -199,6 +204,18 @@ pub const UP: [&str; 11] = [
     "json",
     "--quiet",
 ];
+
+/// What docker prints, which must succeed.
+pub fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect("docker");
+    assert!(
+        output.status.success(),
+        "docker {}: {}",
+        args.join(" "),
+        text(&output.stderr)
+    );
+    text(&output.stdout).trim().to_owned()
+}
 
 /// Builds an image in the container engine.
 pub fn build(reference: &str, dockerfile: &str) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use vadev::k8s::{MANAGED_BY, observe};
 
 use crate::data;
-use crate::harness::{CLUSTER, Platform, USER_KUBECONFIG, block_on, eventually, text};
+use crate::harness::{self, CLUSTER, Platform, USER_KUBECONFIG, block_on, eventually, text};
 
 #[test]
 #[ignore = "needs a cluster"]
@@ -168,14 +168,7 @@ fn down_takes_the_cluster_and_leaves_other_containers() {
 
 /// The lines that docker prints, sorted.
 fn docker(args: &[&str]) -> Vec<String> {
-    let output = Command::new("docker").args(args).output().expect("docker");
-    assert!(
-        output.status.success(),
-        "docker {}: {}",
-        args.join(" "),
-        text(&output.stderr)
-    );
-    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = harness::docker(args).lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }

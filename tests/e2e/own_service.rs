@@ -40,19 +40,7 @@ fn it_runs_beside_the_platform_and_is_verified_through_the_ingress() {
     ]);
     assert_eq!(through[0]["ok"], true, "{through:#}");
     // Whoever is in no profile's list stays with it as well.
-    let dry = platform.json(&[
-        "up",
-        "-p",
-        "minimal",
-        "--dry-run",
-        "-o",
-        "json",
-        "--yes",
-        "--http-port",
-        "28080",
-        "--https-port",
-        "28443",
-    ]);
+    let dry = platform.dry_run(&["-p", "minimal"]);
     assert!(
         !dry["leftOut"].to_string().contains("cart-service"),
         "{:#}",

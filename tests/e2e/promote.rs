@@ -12,7 +12,7 @@ use vadev::k8s::rehearse;
 use vadev::profile::{Sources, load_all};
 use vadev::promote::{Environment, Target, Version, production_stack, tree};
 
-use crate::harness::{Platform, block_on, eventually, get, text, tool};
+use crate::harness::{Platform, block_on, docker, eventually, get, text, tool};
 
 /// An environment file with everything that nobody can guess; digests of no image, which no API server looks at.
 fn environment(folder: &Path) -> PathBuf {
@@ -248,17 +248,6 @@ impl Drop for Registry {
         let _killed = self.0.kill();
         let _ended = self.0.wait();
     }
-}
-
-pub fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("docker");
-    assert!(
-        output.status.success(),
-        "docker {}: {}",
-        args.join(" "),
-        text(&output.stderr)
-    );
-    text(&output.stdout).trim().to_owned()
 }
 
 /// Takes names off images again that the test gave them.

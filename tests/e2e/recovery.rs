@@ -51,17 +51,7 @@ fn drift_is_mended_and_named() {
             .await
             .expect("scale");
     });
-    let dry = platform.json(&[
-        "up",
-        "--dry-run",
-        "-o",
-        "json",
-        "--yes",
-        "--http-port",
-        "28080",
-        "--https-port",
-        "28443",
-    ]);
+    let dry = platform.dry_run(&[]);
     assert!(
         dry["plan"].to_string().contains("spec.replicas 3 → 1"),
         "{:#}",

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vadev::k8s::{self, Cluster, Tunnel};
 
 use crate::harness::{CLUSTER, Platform, block_on, eventually, text};
+use crate::sample::edit;
 
 pub const APPS: &str = "voiceassistant-prod";
 pub const PYTHON: &str = "agent-engine";
@@ -29,6 +30,18 @@ pub struct Session<'p> {
 }
 
 impl<'p> Session<'p> {
+    /// With two replicas of the Python service.
+    pub fn with_two_replicas(platform: &'p Platform) -> Self {
+        edit(
+            &platform.workspace.join("vadev.yaml"),
+            "  agent-engine:\n",
+            "  agent-engine:\n    replicas: 2\n",
+        );
+        let session = Self::start(platform);
+        session.sees("two replicas", |session| session.infos(PYTHON).len() == 2);
+        session
+    }
+
     pub fn start(platform: &'p Platform) -> Self {
         let args = [
             "dev",

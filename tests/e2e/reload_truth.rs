@@ -15,13 +15,7 @@ const REQUIREMENTS: &str = "services/agent-engine/requirements.txt";
 #[ignore = "needs a cluster"]
 fn a_save_that_is_undone_is_undone_in_every_replica() {
     let platform = Platform::running();
-    edit(
-        &platform.workspace.join("vadev.yaml"),
-        "  agent-engine:\n",
-        "  agent-engine:\n    replicas: 2\n",
-    );
-    let session = Session::start(&platform);
-    session.sees("two replicas", |session| session.infos(PYTHON).len() == 2);
+    let session = Session::with_two_replicas(&platform);
     // The second save comes while the first replica restarts, at one moment of it or another.
     for number in 0..10u64 {
         let first = format!("first {number}");

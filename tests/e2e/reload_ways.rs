@@ -90,13 +90,7 @@ fn what_cannot_be_synced_is_swapped_or_built() {
 #[ignore = "needs a cluster"]
 fn every_replica_has_the_last_save() {
     let platform = Platform::running();
-    edit(
-        &platform.workspace.join("vadev.yaml"),
-        "  agent-engine:\n",
-        "  agent-engine:\n    replicas: 2\n",
-    );
-    let session = Session::start(&platform);
-    session.sees("two replicas", |session| session.infos(PYTHON).len() == 2);
+    let session = Session::with_two_replicas(&platform);
     // One of them goes in the middle: its successor is brought in step between two saves.
     for number in 0..200 {
         session.greet(&format!("save {number}"));
