@@ -12,6 +12,7 @@ use crate::report::Step;
 use crate::supply::process::Command;
 
 use super::error::ClusterError;
+use super::mark;
 use super::network;
 use super::nodes::{self, Node, NodeState, all_nodes, bring_back, containerd_up};
 use super::orphan;
@@ -86,8 +87,8 @@ impl Kind {
         state::read(&self.folder, name)
     }
 
-    /// What is there. A running cluster that this machine's vadev does not remember is asked for its mark; one that
-    /// can't be asked counts as foreign, and one of another checkout is refused. The kubeconfig of a finished cluster is made again where it is missing.
+    /// What is there. A cluster that this machine's vadev does not remember is asked for its mark; one that has none, or
+    /// can't be asked, counts as foreign, and one of another checkout is refused. The kubeconfig of a finished cluster is made again where it is missing.
     pub async fn condition(&self, name: &str) -> Result<Condition, ClusterError> {
         let nodes = self.nodes(name).await?;
         let found = match condition(&nodes, self.record(name)?.as_ref()) {
@@ -119,11 +120,16 @@ impl Kind {
         Ok(found)
     }
 
-    /// Reads the mark from within the node, because there may be no kubeconfig for it on this machine.
+    /// Reads the mark on the node, or the one in the cluster from within the node, because there may be no kubeconfig for it
+    /// on this machine.
     async fn marked_owner(&self, nodes: &[Node]) -> Option<Owner> {
-        let node = nodes
-            .iter()
-            .find(|node| node.control_plane && node.state == NodeState::Running)?;
+        let node = nodes.iter().find(|node| node.control_plane)?;
+        if let Some(owner) = mark::read(&self.docker, &node.name).await {
+            return Some(owner);
+        }
+        if node.state != NodeState::Running {
+            return None;
+        }
         let read = [
             "kubectl",
             "--kubeconfig=/etc/kubernetes/admin.conf",
@@ -177,8 +183,12 @@ impl Kind {
             action: format!("creating the cluster {}", create.name),
             source,
         })?;
+        let nodes = self.nodes(create.name).await?;
+        if let Some(node) = nodes.iter().find(|node| node.control_plane) {
+            mark::leave(&self.docker, &node.name, create.owner).await?;
+        }
         record.complete = true;
-        record.control_plane = control_plane(&self.nodes(create.name).await?);
+        record.control_plane = control_plane(&nodes);
         state::write(&self.folder, create.name, &record)
     }
 

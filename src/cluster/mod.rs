@@ -7,6 +7,7 @@ mod istio;
 mod kind;
 mod kubeconfig;
 mod manifest;
+mod mark;
 mod network;
 mod nodes;
 mod orphan;
