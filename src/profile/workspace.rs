@@ -143,7 +143,7 @@ pub struct HostBuild {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
-    /// The process, except where only files changed that nothing has loaded yet.
+    /// As vadev sees fit, which is the process.
     #[default]
     Auto,
     /// The process is started again in the same container.

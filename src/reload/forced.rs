@@ -69,7 +69,7 @@ pub async fn sync_now(
         files = files.max(attached.brought);
         stages.ship += millis(begun.elapsed());
         let begun = Instant::now();
-        let then = service.then(false);
+        let then = service.then();
         // Bringing files has restarted it already.
         if attached.brought == 0 && then != Then::Nothing {
             link.remote.act(then).await.map_err(LinkError::from)?;

@@ -61,11 +61,11 @@ pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// One save that was served.
+/// One save that was served, or could not be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Seconds since 1970 when it was served.
+    /// Seconds since 1970 when that was.
     pub at: f64,
     /// The service.
     pub service: String,
@@ -79,6 +79,9 @@ pub struct Entry {
     pub stages: Stages,
     /// Their sum.
     pub total: f64,
+    /// It could not be served: its times tell nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 impl Entry {
@@ -94,6 +97,15 @@ impl Entry {
             replicas,
             stages,
             total: stages.total(),
+            failed: false,
+        }
+    }
+
+    /// A save that could not be served, at this moment.
+    pub fn failed(service: &str, way: Way, files: usize) -> Self {
+        Self {
+            failed: true,
+            ..Self::new(service, way, files, 0, Stages::default())
         }
     }
 }
@@ -165,8 +177,10 @@ pub struct Row {
     pub service: String,
     /// The way.
     pub way: Way,
-    /// How many saves.
+    /// How many saves were served.
     pub saves: usize,
+    /// How many could not be, beside them.
+    pub failures: usize,
     /// Half of them took at most this, in milliseconds.
     pub p50: f64,
     /// 95 of 100 took at most this.
@@ -183,7 +197,8 @@ pub fn stats(entries: &[Entry]) -> Vec<Row> {
     for entry in entries {
         groups.entry((&entry.service, entry.way)).or_default().push(entry);
     }
-    let row = |((service, way), entries): ((&str, Way), Vec<&Entry>)| {
+    let row = |((service, way), all): ((&str, Way), Vec<&Entry>)| {
+        let entries: Vec<&Entry> = all.iter().copied().filter(|entry| !entry.failed).collect();
         let of = |value: fn(&Entry) -> f64| {
             let mut values: Vec<f64> = entries.iter().map(|entry| value(entry)).collect();
             values.sort_by(f64::total_cmp);
@@ -195,6 +210,7 @@ pub fn stats(entries: &[Entry]) -> Vec<Row> {
             service: service.to_owned(),
             way,
             saves: entries.len(),
+            failures: all.len() - entries.len(),
             p50: percentile(&totals, 50),
             p95: percentile(&totals, 95),
             worst: percentile(&totals, 100),
@@ -235,8 +251,12 @@ mod tests {
             .map(|number| entry("a", Way::Sync, f64::from(number)))
             .collect();
         entries.push(entry("a", Way::Build, 5000.0));
+        entries.push(Entry::failed("a", Way::Sync, 1));
+        entries.push(Entry::failed("b", Way::Build, 1));
         let rows = stats(&entries);
-        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows.iter().map(|row| row.failures).collect::<Vec<_>>(), [1, 0, 1]);
+        assert_eq!((rows[2].saves, rows[2].p50), (0, 0.0));
         let sync = &rows[0];
         assert_eq!(
             (sync.saves, sync.p50, sync.p95, sync.worst),

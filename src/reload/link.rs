@@ -142,7 +142,7 @@ impl Link {
             let then = if waiting {
                 Then::Nothing
             } else {
-                origin.service.then(false)
+                origin.service.then()
             };
             let (shared, due) = (Arc::clone(origin), lack.clone());
             let change = blocking(move || shared.change(&due, then)).await?;

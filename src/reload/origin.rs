@@ -223,26 +223,24 @@ impl Origin {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn differing<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<(Lack, bool), ReloadError> {
+    pub fn differing<'p>(&self, paths: impl Iterator<Item = &'p str>) -> Result<Lack, ReloadError> {
         let source = watch::lock(&self.source);
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut lack, mut fresh) = (Lack::default(), true);
+        let mut lack = Lack::default();
         for path in paths {
             let Some((_, target)) = self.service.recipe.rules.target(path) else {
                 continue;
             };
             match contents.node(source.root(), path)? {
                 // A replica that attached since the file became a folder has what is in it.
-                Node::Folder if has_below(&given, &target) => fresh = false,
+                Node::Folder if has_below(&given, &target) => {}
                 Node::Gone | Node::Folder => {
-                    fresh = false;
                     let folder = self.gone_folder(&source, path).unwrap_or(target);
                     lack.deletes.push(folder);
                 }
                 node if given.get(&target) == Some(&node) => {}
                 node => {
-                    fresh &= !given.contains_key(&target);
                     lack.nodes.insert(target.clone(), node);
                     lack.writes.insert(target, path.to_owned());
                 }
@@ -250,7 +248,7 @@ impl Origin {
         }
         lack.deletes.sort();
         lack.deletes.dedup();
-        Ok((lack, fresh))
+        Ok(lack)
     }
 
     /// Where the folder of a file went with it, the topmost such folder as the rules place it: what the image or the service

@@ -81,7 +81,7 @@ mod tests {
     use crate::reload::tried;
 
     fn lacking(origin: &Origin) -> Lack {
-        origin.differing(["a"].into_iter()).unwrap().0
+        origin.differing(["a"].into_iter()).unwrap()
     }
 
     /// What one replica is sent.

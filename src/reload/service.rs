@@ -152,13 +152,12 @@ impl Service {
         vec![beside(&dockerfile), dockerfile]
     }
 
-    /// What the process has to do after these changes: `fresh` says that all of them are files that were not there.
-    pub fn then(&self, fresh: bool) -> Then {
+    /// What the process has to do after a change. A file that was not there is one, too: what looks for modules, templates or
+    /// migrations when it starts would not find it until then.
+    pub fn then(&self) -> Then {
         let grace_millis = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
         match self.restart {
             Restart::None => Then::Nothing,
-            // Nothing that runs can have loaded a file that was not there.
-            Restart::Auto if fresh && self.build.is_none() => Then::Nothing,
             Restart::Auto | Restart::Process | Restart::Container => Then::Restart { grace_millis },
         }
     }

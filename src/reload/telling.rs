@@ -19,10 +19,7 @@ impl Worker<'_> {
     /// Records a save that is served, and tells of it.
     pub(super) fn served(&self, work: &Work, way: Way, files: usize, replicas: usize, stages: Stages) {
         let entry = Entry::new(&self.origin.service.name, way, files, replicas, stages);
-        if let Err(error) = self.ledger.add(&entry) {
-            self.reporter
-                .warn(format!("the latency ledger can't be written: {error}"), None);
-        }
+        self.record(&entry);
         let first = work.paths.first().map(String::as_str).unwrap_or_default();
         let what = match work.paths.len() {
             0 => "everything".to_owned(),
@@ -66,6 +63,7 @@ impl Worker<'_> {
                 Outcome::Ended(Ended::NotThisWay(Way::Sync))
             }
             Applied::NotServed(pod, error) => {
+                self.not_served(&work, Way::Sync);
                 let mut event = self.event(
                     ReloadPhase::Failed,
                     &work,
@@ -90,8 +88,21 @@ impl Worker<'_> {
         }
     }
 
-    /// Tells why a change is not served.
+    fn record(&self, entry: &Entry) {
+        if let Err(error) = self.ledger.add(entry) {
+            self.reporter
+                .warn(format!("the latency ledger can't be written: {error}"), None);
+        }
+    }
+
+    /// Records a save that could not be served.
+    fn not_served(&self, work: &Work, way: Way) {
+        self.record(&Entry::failed(&self.origin.service.name, way, work.paths.len()));
+    }
+
+    /// Records that a change is not served, and tells why.
     pub(super) fn failed(&self, work: &Work, way: Way, error: &dyn Diagnose) {
+        self.not_served(work, way);
         let mut event = self.event(ReloadPhase::Failed, work, way, error.to_string());
         event.details = error.details();
         event.details.extend(error.hint());

@@ -237,7 +237,7 @@ impl Worker<'_> {
                 .differing(paths.iter().map(String::as_str))
                 .map_err(Into::into)
         };
-        let (lack, fresh) = match lacking {
+        let lack = match lacking {
             Ok(lacking) => lacking,
             Err(error) => {
                 self.failed(&work, Way::Sync, &error);
@@ -260,7 +260,7 @@ impl Worker<'_> {
             stages.decide += millis(found.elapsed());
             self.detected(&work, Way::Sync, because.as_ref());
         }
-        let then = service.then(fresh);
+        let then = service.then();
         let applied = apply(
             &self.origin,
             &self.replicas,
