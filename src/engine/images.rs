@@ -163,11 +163,14 @@ async fn components(platform: &Platform) -> Result<Images, Failure> {
         );
         images.note(system, wanted, resolved);
     }
+    let lacking = stack.services.iter().zip(&services).filter_map(lacking);
+    none_lacks(&lacking.collect::<Vec<_>>())?;
     for (sized, found) in stack.services.iter().zip(services) {
         let name = &sized.service.name;
         let (reference, origin) = match &found {
             OfService::Built(source, _) => (source.moving.clone(), Origin::Built),
             OfService::Had(_, resolved, origin) => (resolved.reference.clone(), *origin),
+            OfService::Lacking(_) => continue,
         };
         let deployed = DeployedImage { reference, origin };
         match found {
@@ -181,6 +184,7 @@ async fn components(platform: &Platform) -> Result<Images, Failure> {
                 images.sources.insert(source.moving.clone(), *source);
             }
             OfService::Had(wanted, resolved, _) => images.note(name, wanted, resolved),
+            OfService::Lacking(_) => {}
         }
         images.deployed.insert(name.clone(), deployed);
     }
@@ -193,6 +197,33 @@ enum OfService {
     Built(Box<FromSource>, Option<String>),
     /// An image of its own, or the stand-in's.
     Had(ImageRequest, Resolved, Origin),
+    /// The workspace names an image, which cannot be had: a stand-in is not what was asked for.
+    Lacking(String),
+}
+
+/// A service and the image that it should have and cannot.
+fn lacking<'s>((sized, found): (&'s SizedService, &'s OfService)) -> Option<(&'s str, &'s str)> {
+    match found {
+        OfService::Lacking(image) => Some((&sized.service.name, image)),
+        OfService::Built(..) | OfService::Had(..) => None,
+    }
+}
+
+/// Refuses all images at once that are named and cannot be had.
+fn none_lacks(lacking: &[(&str, &str)]) -> Result<(), Failure> {
+    let Some((_, first)) = lacking.first() else {
+        return Ok(());
+    };
+    let line = |(service, image): &(&str, &str)| {
+        format!("the image {image} of {service} is neither in Docker nor in a registry that answers")
+    };
+    let message = lacking.iter().map(line).collect::<Vec<_>>().join("\n");
+    Err(Plain::new(Family::Supply, message)
+        .with_hint(format!(
+            "build or pull it first: docker pull {first}; without `image:` in vadev.yaml a service is built from its source, or \
+             has a stand-in"
+        ))
+        .into())
 }
 
 async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService, Failure> {
@@ -214,6 +245,9 @@ async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService,
     if let Some(resolved) = platform.supply.resolve(&real).await? {
         let origin = origin(resolved.source);
         return Ok(OfService::Had(real, resolved, origin));
+    }
+    if let Some(named) = &sized.image {
+        return Ok(OfService::Lacking(named.clone()));
     }
     let agent = request(AGENT, None, Some(AGENT));
     let resolved = must_have(platform, &agent).await?;

@@ -293,6 +293,6 @@ mod tests {
         let there = there.await.unwrap();
         let tree = origin.tree().unwrap();
         assert!(tree.lack(&there).is_empty(), "{there:?}");
-        assert!(origin.differing(["a"].into_iter()).unwrap().0.is_empty());
+        assert!(origin.differing(["a"].into_iter()).unwrap().is_empty());
     }
 }

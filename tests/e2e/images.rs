@@ -1,6 +1,7 @@
 //! Services built from source: what a change of the source becomes, what a bad one does not break, and images on their way
 //! into nodes.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use vadev::k8s::{Cluster, Forward, ForwardTarget, Scope, View};
 use vadev::reload::Swap;
 use vadev::report::Reporter;
 
-use crate::harness::{CLUSTER, PATIENCE, Platform, UP, block_on, eventually, text};
+use crate::harness::{CLUSTER, PATIENCE, Platform, UP, block_on, docker, eventually, text};
 use crate::sample::edit;
 
 const APPS: &str = "voiceassistant-prod";
@@ -165,6 +166,58 @@ fn a_failed_build_and_a_crash_leave_the_old_version_serving() {
     drop(platform);
     let platform = Platform::running();
     assert_eq!(platform.up()["changed"], false);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn an_image_that_the_workspace_names_and_nobody_has_is_no_stand_in() {
+    let platform = Platform::turn();
+    platform.add_to_workspace("  rag-engine:\n    image: vadev.local/nobodys/rag-engine:1\n");
+    platform.add_to_workspace("  voice-engine:\n    image: vadev.local/nobodys/voice-engine:1\n");
+    let failed = platform.run(&["up", "--dry-run"]);
+    let said = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(4), "{said}");
+    for service in ["rag-engine", "voice-engine"] {
+        let missing = format!("the image vadev.local/nobodys/{service}:1 of {service} is neither in Docker");
+        assert!(said.contains(&missing), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_samples_own_tests_pass() {
+    let platform = Platform::running();
+    let services = platform.workspace.join("services");
+    let python = format!("{}:/app/tests:ro", services.join("agent-engine/tests").display());
+    let run = ["run", "--rm", "-v", &python, "vadev.local/e2e/agent-engine:dev"];
+    docker(
+        &[
+            &run[..],
+            &["python", "-m", "unittest", "discover", "-s", "tests", "-t", "."],
+        ]
+        .concat(),
+    );
+    // The Go that builds the service here: the machine's, or the one that vadev got for its own tools.
+    let go = which::which("go").unwrap_or_else(|_| own_go());
+    let tests = Command::new(go)
+        .args(["test", "./..."])
+        .current_dir(services.join("conversation-service"))
+        .output()
+        .expect("go");
+    assert!(
+        tests.status.success(),
+        "{}{}",
+        text(&tests.stdout),
+        text(&tests.stderr)
+    );
+}
+
+fn own_go() -> PathBuf {
+    let cache = vadev::supply::cache::Cache::open().expect("cache");
+    let mut versions = std::fs::read_dir(cache.root().join("go"))
+        .expect("a Go of vadev's")
+        .flatten();
+    versions.next().expect("a version").path().join("bin/go")
 }
 
 #[test]

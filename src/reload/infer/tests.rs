@@ -1,0 +1,132 @@
+use super::*;
+
+fn look(path: &str) -> Option<Kind> {
+    match path {
+        "" | "app" | "conf" => Some(Kind::Folder),
+        "main.py" | "requirements.txt" | "go.mod" | "x.tgz" => Some(Kind::File),
+        "current" => Some(Kind::Link),
+        _ => None,
+    }
+}
+
+#[test]
+fn python_is_synced_by_its_lines() {
+    let text = "FROM x\nWORKDIR /srv\nCOPY requirements.txt ./\nRUN pip install -r requirements.txt\n\
+                COPY app ./app\nCOPY main.py gone.py ./\n";
+    let found = infer(text, None, &BTreeMap::new(), false, &look);
+    let pairs: Vec<_> = found
+        .sync
+        .iter()
+        .map(|rule| (rule.from.as_str(), rule.to.as_str()))
+        .collect();
+    assert_eq!(pairs, [("app", "/srv/app"), ("main.py", "/srv/main.py")]);
+    assert!(found.build.is_none());
+    assert!(found.notes[0].contains("line 3: requirements.txt is used by a later RUN"));
+    assert_eq!(found.notes.len(), 4);
+}
+
+#[test]
+fn go_is_built_on_this_machine() {
+    let text = "FROM golang AS build\nCOPY . .\n\
+                RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o /out/server ./cmd/server && true\n\
+                FROM scratch\nCOPY --from=build /out/server /server\n";
+    let found = infer(text, None, &BTreeMap::new(), false, &look);
+    let build = found.build.unwrap();
+    let expected = [
+        "go",
+        "build",
+        "-o",
+        ".vadev-build/server",
+        "-trimpath",
+        "-ldflags",
+        "-s -w",
+        "./cmd/server",
+    ];
+    assert_eq!(build.command, expected);
+    assert_eq!(
+        (found.sync[0].from.as_str(), found.sync[0].to.as_str()),
+        (".vadev-build/server", "/server")
+    );
+    let without = infer(text, None, &BTreeMap::new(), false, &|_: &str| None);
+    assert!(without.build.is_none() && without.sync.is_empty());
+}
+
+#[test]
+fn go_is_built_here_only_where_that_makes_all_of_the_image() {
+    let of = |rest: &str| {
+        let text = format!(
+            "FROM node AS web\nCOPY app .\nRUN npm run build\nFROM golang AS build\nENV GOFLAGS=-mod=vendor\nCOPY . .\n\
+             RUN go build -o /out/migrate ./cmd/migrate; go build -o /out/server ./cmd/server\nFROM scratch\n{rest}"
+        );
+        infer(&text, None, &BTreeMap::new(), false, &look)
+    };
+    let alone = of(
+        "COPY --from=build /etc/ssl/certs/ca.crt /etc/\nCOPY --from=busybox /bin/sh /bin/\n\
+                    COPY conf /conf\nCOPY --from=build /out/server /usr/bin/\n",
+    );
+    let build = alone.build.unwrap();
+    assert_eq!(
+        build.command,
+        ["go", "build", "-o", ".vadev-build/server", "./cmd/server"]
+    );
+    assert_eq!(build.env["GOFLAGS"], "-mod=vendor");
+    let rules: Vec<_> = alone.sync.iter().map(|rule| rule.to.as_str()).collect();
+    assert_eq!(rules, ["/conf", "/usr/bin/server"]);
+    for other in [
+        "COPY --from=build /out/migrate /out/server /\n",
+        "COPY --from=build /out/server /x\nCOPY --from=build /out/migrate /y\n",
+        "COPY --from=build /out/server /x\nCOPY --from=web /dist /static\n",
+        "COPY --from=build /out/server /x\nCOPY --from=build /src/templates /t\n",
+        "COPY --from=build /out/server /x\nCOPY conf /conf\nRUN check /conf\n",
+    ] {
+        let found = of(other);
+        assert!(
+            found.build.is_none() && found.sync.is_empty(),
+            "{other}: {found:?}"
+        );
+        assert!(
+            found.notes.iter().any(|note| note.contains("server")),
+            "{other}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_whole_source_is_a_rule() {
+    let found = infer(
+        "FROM x\nWORKDIR /app\nCOPY . .\n",
+        None,
+        &BTreeMap::new(),
+        false,
+        &look,
+    );
+    assert_eq!(
+        (found.sync[0].from.as_str(), found.sync[0].to.as_str()),
+        (".", "/app")
+    );
+}
+
+#[test]
+fn what_only_a_build_can_do_is_no_rule() {
+    let text = "FROM node AS assets\nCOPY conf .\nCOPY app/web .\nRUN npm run build\nFROM x\nCOPY app main.py/ w\n\
+                ADD x.tgz /opt/app\nCOPY current conf /srv/\nCOPY app /app\nCOPY --from=assets /out /static\n";
+    let found = infer(text, None, &BTreeMap::new(), false, &look);
+    let rules: Vec<_> = found.sync.iter().map(|rule| rule.from.as_str()).collect();
+    assert_eq!(rules, ["app"]);
+    for expected in [
+        "line 6: app goes to a place that only a build knows",
+        "line 7: x.tgz is unpacked",
+        "line 8: current is a symbolic link",
+        "line 8: conf is also what a RUN makes something of (line 2)",
+        "line 3: app/web is what a RUN makes something of",
+    ] {
+        assert!(
+            found.notes.iter().any(|note| note.starts_with(expected)),
+            "{expected}: {:?}",
+            found.notes
+        );
+    }
+    let built = infer(text, None, &BTreeMap::new(), true, &look);
+    let rules: Vec<_> = built.sync.iter().map(|rule| rule.from.as_str()).collect();
+    assert_eq!(rules, ["conf", "app"], "a build here does what RUN does");
+}
