@@ -150,15 +150,19 @@ impl Ignores {
         self.copied.iter().any(|copied| leads(copied) && ignored(copied))
     }
 
-    /// The nearest file that has an opinion decides.
+    /// The nearest file that has an opinion decides. That one of them ignores the source as a whole, or a folder it is in, says
+    /// nothing of its files: the workspace names it, as it may a checkout within a build folder.
     fn git_ignores(&self, path: &Path, is_folder: bool) -> bool {
         for folder in path.ancestors().skip(1) {
             let Some(rules) = self.git.get(folder) else {
                 continue;
             };
-            let matched = rules.matched_path_or_any_parents(path, is_folder);
-            if !matched.is_none() {
-                return matched.is_ignore();
+            let within = |part: &&Path| *part != self.root && *part != folder;
+            for part in path.ancestors().take_while(within) {
+                let matched = rules.matched(part, is_folder || part != path);
+                if !matched.is_none() {
+                    return matched.is_ignore();
+                }
             }
         }
         false
@@ -184,6 +188,17 @@ mod tests {
 
     fn ignored(ignores: &Ignores, path: &str) -> bool {
         ignores.is_ignored(&Path::new("/w/svc").join(path), false)
+    }
+
+    #[test]
+    fn a_source_in_an_ignored_folder_is_a_source() {
+        let mut ignores = Ignores::new(Path::new("/w/svc"), DockerIgnore::default());
+        ignores.add_gitignore(Path::new("/"), "/w\n*.log\n");
+        ignores.add_gitignore(Path::new("/w"), "svc/\nout/\n");
+        assert!(!ignored(&ignores, "main.go"));
+        assert!(!ignored(&ignores, "internal/api.go"));
+        assert!(ignored(&ignores, "out/a"));
+        assert!(ignored(&ignores, "internal/a.log"));
     }
 
     #[test]
