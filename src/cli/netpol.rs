@@ -46,15 +46,13 @@ impl Run for Netpol {
 }
 
 fn text(found: &Reachability, palette: Palette) -> String {
-    let line = match (found.policies, &found.enforced_by, &found.ignored_by) {
-        (0, ..) => "there are no network policies: everybody may reach everybody\n".to_owned(),
-        (count, Some(by), _) => format!("{count} policies, enforced by {by}\n"),
-        (count, None, Some(by)) => palette.yellow(&format!(
-            "{count} policies, and nothing enforces them here: {by} does not, so everybody may reach everybody\n"
-        )),
-        (count, None, None) => palette.yellow(&format!(
-            "{count} policies, and whether anything enforces them is not known: no network runs here that vadev knows to do it\n"
-        )),
+    let line = match (found.policies, found.enforcement.doubt(found.policies)) {
+        (0, _) => "there are no network policies: everybody may reach everybody\n".to_owned(),
+        (_, Some(doubt)) => palette.yellow(&format!("{doubt}\n")),
+        (count, None) => {
+            let by = found.enforcement.enforced_by.as_deref().unwrap_or_default();
+            format!("{count} policies, enforced by {by}\n")
+        }
     };
     let mut table = Table::new(["from", "to", "allowed", "called", "kept out by"]);
     let telling = found.pairs.iter().filter(|pair| pair.needed || !pair.allowed);

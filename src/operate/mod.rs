@@ -9,6 +9,7 @@ pub mod configure;
 pub mod dashboards;
 mod der;
 pub mod describe;
+pub mod enforce;
 pub mod error;
 pub mod events;
 pub mod exec;

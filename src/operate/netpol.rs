@@ -3,9 +3,10 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::enforce::{Enforcement, enforcement};
 use super::site::{Site, Workload, if_allowed};
 use crate::failure::Failure;
-use crate::k8s::{KindInfo, ObjectRef, find, observe_in, observe_kinds, own_container, selects};
+use crate::k8s::{KindInfo, observe_in, observe_kinds, own_container, selects};
 
 /// Something with pods, as policies see it.
 #[derive(Debug, Clone)]
@@ -40,91 +41,30 @@ pub struct Pair {
 pub struct Reachability {
     /// How many policies there are.
     pub policies: usize,
-    /// What enforces them; absent where nothing runs that is known to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enforced_by: Option<String>,
-    /// The network that is known to enforce none; absent where one does, or where it is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ignored_by: Option<String>,
+    /// What enforces them.
+    #[serde(flatten)]
+    pub enforcement: Enforcement,
     /// Every pair.
     pub pairs: Vec<Pair>,
-}
-
-/// Networks that enforce policies, by the name of a `DaemonSet` of theirs.
-const ENFORCERS: [&str; 10] = [
-    "calico-node",
-    "canal",
-    "cilium",
-    "anetd",
-    "antrea-agent",
-    "ovnkube-node",
-    "azure-npm",
-    "weave-net",
-    "kube-router",
-    "kube-network-policies",
-];
-
-/// What only the node image that vadev makes from packages has: its network is a program of the nodes and no `DaemonSet`, and
-/// enforces no policies.
-const OWN_NETWORK: &str = "vadev:node-network";
-
-/// Since this build kind's own network enforces policies: the one of kind 0.24.
-const KINDNET_ENFORCES: u32 = 20_240_813;
-
-/// Whether kind's own network is new enough. Its images are called after the day: `kindest/kindnetd:v20250512-df8de77b`.
-fn is_new_kindnet(daemon: &Value) -> bool {
-    let image = daemon["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
-    let tag = image.and_then(|image| image.rsplit_once(":v")?.1.get(..8));
-    let day: Option<u32> = tag.and_then(|day| day.parse().ok());
-    day.is_some_and(|day| day >= KINDNET_ENFORCES)
-}
-
-/// What enforces policies among a cluster's `DaemonSet`s.
-fn enforcer<'a>(daemons: impl Iterator<Item = &'a Value>) -> Option<String> {
-    daemons
-        .filter(|daemon| {
-            let name = daemon["metadata"]["name"].as_str().unwrap_or_default();
-            match name {
-                "aws-node" => is_aws_agent_on(daemon),
-                "kindnet" => is_new_kindnet(daemon),
-                name => ENFORCERS.contains(&name),
-            }
-        })
-        .find_map(|daemon| Some(daemon["metadata"]["name"].as_str()?.to_owned()))
-}
-
-/// Amazon's network enforces with an agent beside it, which is there in any case and has to be switched on.
-fn is_aws_agent_on(daemon: &Value) -> bool {
-    let containers = daemon.pointer("/spec/template/spec/containers");
-    let containers = containers.and_then(Value::as_array).into_iter().flatten();
-    containers
-        .filter(|container| container["name"] == "aws-eks-nodeagent")
-        .flat_map(|agent| agent["args"].as_array().into_iter().flatten())
-        .any(|argument| argument == "--enable-network-policy=true")
 }
 
 /// Computes who may reach whom. `needs` says whether a caller has to reach a called.
 pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Reachability, Failure> {
     let kind = |version, kind| KindInfo::several(&[(version, kind)]);
-    let (policy, namespace, daemon) = (
+    let (policy, namespace) = (
         kind("networking.k8s.io/v1", "NetworkPolicy"),
         kind("v1", "Namespace"),
-        kind("apps/v1", "DaemonSet"),
     );
     let ours = [site.namespaces.apps.as_str(), site.namespaces.infra.as_str()];
-    let own = ObjectRef::new("rbac.authorization.k8s.io/v1", "ClusterRole", "", OWN_NETWORK);
-    let (workloads, policies, namespaces, daemons, own) = tokio::join!(
+    let (workloads, policies, namespaces, enforcement) = tokio::join!(
         site.workloads(),
         observe_in(&site.cluster, &ours, "", &policy),
         observe_kinds(&site.cluster, "", &namespace),
-        observe_kinds(&site.cluster, "", &daemon),
-        find(&site.cluster, &own)
+        enforcement(&site.cluster)
     );
-    let (workloads, policies) = (workloads?, policies?);
-    // Of the whole cluster, which a user of a shared one may not read: without them less is known, and that is said.
-    let (namespaces, daemons) = (if_allowed(namespaces)?, if_allowed(daemons)?);
-    let own = if_allowed(own)?.is_some();
-    let enforced_by = enforcer(daemons.iter().map(|(_, value)| value));
+    let (workloads, policies, enforcement) = (workloads?, policies?, enforcement?);
+    // Of the whole cluster, which a user of a shared one may not read: without them less is known.
+    let namespaces = if_allowed(namespaces)?;
     let policies: Vec<&Value> = policies.iter().map(|(_, value)| value).collect();
     let labels_of = |namespace: &str| {
         let one = namespaces.iter().find(|(id, _)| id.name == namespace);
@@ -150,8 +90,7 @@ pub async fn show(site: &Site, needs: impl Fn(&str, &str) -> bool) -> Result<Rea
     }
     Ok(Reachability {
         policies: policies.len(),
-        ignored_by: (own && enforced_by.is_none()).then(|| "the network of vadev's node image".to_owned()),
-        enforced_by,
+        enforcement,
         pairs,
     })
 }
@@ -307,34 +246,6 @@ mod tests {
             barriers(&[&egress], &peer("a", "apps"), &peer("b", "apps")),
             ["p"]
         );
-    }
-
-    #[test]
-    fn an_enforcer_is_known_by_its_daemon() {
-        let daemon = |name: &str, args: &[&str]| {
-            let agent = json!({"name": "aws-eks-nodeagent", "args": args});
-            json!({"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [{}, agent]}}}})
-        };
-        let found = |daemon: &Value| enforcer(std::iter::once(daemon));
-        assert_eq!(found(&daemon("anetd", &[])).as_deref(), Some("anetd"));
-        assert_eq!(found(&daemon("kube-proxy", &[])), None);
-        assert_eq!(
-            found(&daemon("aws-node", &["--enable-network-policy=false"])),
-            None
-        );
-        assert!(found(&daemon("aws-node", &["--enable-network-policy=true"])).is_some());
-        let kindnet = |tag: &str| {
-            let image = format!("docker.io/kindest/kindnetd:{tag}");
-            json!({"metadata": {"name": "kindnet"}, "spec": {"template": {"spec": {"containers": [{"image": image}]}}}})
-        };
-        assert_eq!(found(&kindnet("v20250512-df8de77b")).as_deref(), Some("kindnet"));
-        assert_eq!(found(&kindnet("v20240202-8f1494ea")), None);
-    }
-
-    #[test]
-    fn the_network_of_vadevs_nodes_is_known_by_its_role() {
-        let manifest = include_str!("../supply/recipes/node/files/manifests/default-cni.yaml");
-        assert!(manifest.contains(&format!("name: {OWN_NETWORK}")));
     }
 }
 

@@ -237,6 +237,7 @@ fn the_promoted_tree_is_applied_verified_broken_and_mended() {
         "voiceassistant-tls-cert",
         "later waves were not begun",
         "go back",
+        "nothing enforces them here",
     ] {
         assert!(err.contains(wanted), "{wanted}: {err}");
     }

@@ -12,6 +12,7 @@ use super::compare::there;
 use super::fits::fits;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{self, ApplyOptions, Cluster, ObjectRef, Scope, View, WaitOptions};
+use crate::operate::enforce::enforcement;
 use crate::profile::Stack;
 use crate::promote::secrets::needed;
 use crate::promote::tree::{WAVES, id};
@@ -81,6 +82,11 @@ impl ApplyTo<'_> {
         step.progress("asking the API server");
         let objects: Vec<&Value> = self.tree.objects().map(|(_, object)| object).collect();
         k8s::rehearse(self.cluster, &objects).await?;
+        let policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
+        if let Some(doubt) = enforcement(self.cluster).await?.doubt(policies.count()) {
+            let hint = "a network that enforces them is part of the cluster: Calico, Cilium and others";
+            self.reporter.warn(doubt, Some(hint.to_owned()));
+        }
         Ok(objects.len())
     }
 
