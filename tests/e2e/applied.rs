@@ -250,7 +250,12 @@ fn the_promoted_tree_is_applied_verified_broken_and_mended() {
     assert_ne!(report["applied"]["created"], 0, "{report:#}");
     assert_eq!(report["applied"]["verify"]["ok"], true, "{report:#}");
 
-    // The cluster is what the tree says: by vadev, by kubectl, by istioctl.
+    is_what_the_tree_says(&elsewhere, &operator);
+    stops_at_what_cannot_finish(&operator, &team);
+}
+
+/// The cluster is: by vadev, by kubectl, by istioctl.
+fn is_what_the_tree_says(elsewhere: &Elsewhere, operator: &Operator) {
     let (code, report, err) = operator.promote(&["--diff", "--context", CONTEXT]);
     assert_eq!(
         (code, &report["differences"]),
@@ -292,8 +297,10 @@ fn the_promoted_tree_is_applied_verified_broken_and_mended() {
         text(&analysis.stdout),
         text(&analysis.stderr)
     );
+}
 
-    // A rollout that can't finish stops there, says why and how to go back, and the old pods serve on.
+/// A rollout that can't finish stops there, says why and how to go back, and the old pods serve on.
+fn stops_at_what_cannot_finish(operator: &Operator, team: &str) {
     let nowhere = format!("{team}/agent-engine:9@sha256:{}", "0".repeat(64));
     operator.environment(&format!("images: {{ agent-engine: \"{nowhere}\" }}\n"));
     let (code, _, err) = operator.apply(&["--timeout", "240s"]);
