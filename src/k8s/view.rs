@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Service};
@@ -15,7 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::apply::Applied;
 use super::client::Cluster;
@@ -134,6 +134,29 @@ impl Opener<'_> {
     }
 }
 
+/// Whether the stores hold their first lists. Only ever looked at: of several that wait for a store at once, kube wakes one.
+fn listed<K>(stores: &Stores<K>) -> bool
+where
+    K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let is_listed = |store: &Store<K>| matches!(store.wait_until_ready().now_or_never(), Some(Ok(())));
+    stores.iter().all(is_listed)
+}
+
+/// Asks at each pulse whether something holds; whether it did within the time.
+async fn comes_true(mut pulse: watch::Receiver<u64>, within: Duration, holds: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + within;
+    loop {
+        pulse.mark_unchanged();
+        if holds() {
+            return true;
+        }
+        if !matches!(timeout_at(end, pulse.changed()).await, Ok(Ok(()))) {
+            return holds();
+        }
+    }
+}
+
 fn watch_problem(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(e)
@@ -203,29 +226,18 @@ impl View {
 
     /// Waits until every store holds its first list; `false` if that takes longer than `within`.
     pub async fn synced(&self, within: Duration) -> bool {
-        async fn all<K>(stores: &Stores<K>) -> bool
-        where
-            K: kube::runtime::reflector::Lookup<DynamicType = ()> + Clone + 'static,
-        {
-            for store in stores {
-                if store.wait_until_ready().await.is_err() {
-                    return false;
-                }
-            }
-            true
-        }
-        let everything = async {
-            all(&self.deployments).await
-                && all(&self.stateful_sets).await
-                && all(&self.daemon_sets).await
-                && all(&self.replica_sets).await
-                && all(&self.jobs).await
-                && all(&self.pods).await
-                && all(&self.services).await
-                && all(&self.slices).await
-                && all(&self.events).await
+        let everything = || {
+            listed(&self.deployments)
+                && listed(&self.stateful_sets)
+                && listed(&self.daemon_sets)
+                && listed(&self.replica_sets)
+                && listed(&self.jobs)
+                && listed(&self.pods)
+                && listed(&self.services)
+                && listed(&self.slices)
+                && listed(&self.events)
         };
-        tokio::time::timeout(within, everything).await.unwrap_or(false)
+        comes_true(self.pulse(), within, everything).await
     }
 
     /// A receiver that changes whenever anything in the view does.
@@ -367,4 +379,30 @@ where
         let meta = object.meta();
         meta.name.as_ref() == Some(&target.name) && meta.namespace == target.namespace
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_list_is_woken() {
+        let (reader, mut writer) = store::<Pod>();
+        let stores = vec![reader];
+        let (sender, pulse) = watch::channel(0);
+        let wait = || comes_true(pulse.clone(), Duration::from_mins(1), || listed(&stores));
+        let filled = async {
+            tokio::task::yield_now().await;
+            writer.apply_watcher_event(&watcher::Event::Init);
+            writer.apply_watcher_event(&watcher::Event::InitDone);
+            sender.send_modify(|n| *n += 1);
+        };
+        let begun = Instant::now();
+        let (one, other, ()) = tokio::join!(wait(), wait(), filled);
+        assert!(one && other);
+        // Who is only woken by the deadline finds it true as well, a minute late.
+        assert!(begun.elapsed() < Duration::from_secs(50));
+        let never = comes_true(pulse.clone(), Duration::ZERO, || false);
+        assert!(!never.await);
+    }
 }
