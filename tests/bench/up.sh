@@ -59,8 +59,8 @@ jq '.items |= map(select(.metadata.ownerReferences == null) | del(.status, .meta
     .metadata.creationTimestamp, .metadata.generation, .metadata.annotations."deployment.kubernetes.io/revision",
     .spec.clusterIP, .spec.clusterIPs)) | .items |= sort_by(.kind != "Namespace", .kind != "CustomResourceDefinition")' all.json > tree.json
 images=$(jq -r '[.items[] | .spec.template.spec? | (.containers[]?, .initContainers[]?) | .image] | unique[]' tree.json)
-istio=$(ls -t "$cache"/istio-*.yaml | head -n 1)
-cp "$istio" istio.yaml
+installed=$(kubectl -n istio-system get configmap vadev-mesh -o jsonpath='{.data.digest}')
+cp "$cache/istio-${installed:0:16}.yaml" istio.yaml
 
 # P5: nothing to do. kubectl's first apply notes what it applied; the ones that are timed change nothing.
 p5=$(median 5 "$vadev" up --yes --quiet "${ports[@]}")
@@ -72,15 +72,16 @@ cp .vadev/vadev-bench.kind.yaml classic.yaml
 sed -i 's/"name": *"vadev-bench"/"name":"bench-classic"/; s/"hostPort":38080/"hostPort":38081/; s/"hostPort":38443/"hostPort":38444/' classic.yaml
 "$vadev" down --yes > "$work/out.log" 2>&1
 
+# Called where a failure does not end the script by itself.
 classic() {
     export KUBECONFIG="$work/classic.kubeconfig"
-    kind create cluster --config classic.yaml --name bench-classic --kubeconfig "$KUBECONFIG" --wait 120s
-    for image in $images; do kind load docker-image "$image" --name bench-classic; done
-    "$cache/bin/istioctl" install -y -f istio.yaml
-    kubectl apply -f tree.json
-    kubectl wait --for=condition=available deployment --all -n voiceassistant-prod --timeout=300s
+    kind create cluster --config classic.yaml --name bench-classic --kubeconfig "$KUBECONFIG" --wait 120s || return 1
+    for image in $images; do kind load docker-image "$image" --name bench-classic || return 1; done
+    "$cache/bin/istioctl" install -y -f istio.yaml || return 1
+    kubectl apply -f tree.json || return 1
+    kubectl wait --for=condition=available deployment --all -n voiceassistant-prod --timeout=300s || return 1
     for set in $(kubectl get statefulset -n voiceassistant-infra -o name); do
-        kubectl rollout status "$set" -n voiceassistant-infra --timeout=300s
+        kubectl rollout status "$set" -n voiceassistant-infra --timeout=300s || return 1
     done
 }
 base4=$(seconds classic)
