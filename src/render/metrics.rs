@@ -120,7 +120,7 @@ fn deployment(image: &str) -> Value {
                             // A kubelet of kind signs its certificate itself.
                             "--kubelet-insecure-tls",
                             "--kubelet-preferred-address-types=InternalIP",
-                            "--metric-resolution=15s",
+                            "--metric-resolution=10s",
                         ],
                         "ports": [{ "name": "https", "containerPort": PORT, "protocol": "TCP" }],
                         "readinessProbe": { "httpGet": { "path": "/readyz", "port": "https", "scheme": "HTTPS" }, "periodSeconds": 2, "failureThreshold": 3 },

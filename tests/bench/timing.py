@@ -1,5 +1,6 @@
 """What the benchmarks of saves share: how long it takes until something is served, and how that is printed."""
 
+import http.client
 import statistics
 import time
 import urllib.error
@@ -17,7 +18,8 @@ def served(url, token, text, seconds=120, process=None):
             with urllib.request.urlopen(request, timeout=5) as answer:
                 if text in answer.read().decode():
                     return (time.perf_counter() - begun) * 1000
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            # Not there for a moment, or its answer was cut short by the restart.
             pass
         if time.perf_counter() - begun > seconds:
             raise TimeoutError(f"{url} did not answer with {text!r} in {seconds} s")
