@@ -122,20 +122,19 @@ impl Context {
         }
     }
 
-    /// What every path holds, in the order of paths.
+    /// What every path holds, in the order of paths. Of a large source only the paths are in memory.
     fn each(&self, mut put: impl FnMut(&str, &str)) -> io::Result<()> {
-        let named = |entry: Entry| (entry.path.to_string_lossy().into_owned(), Some(entry));
-        let mut all: Vec<(String, Option<Entry>)> = self.entries()?.into_iter().map(named).collect();
+        let mut all = self.entries()?;
         if self.name == OUTSIDE {
-            all.push((OUTSIDE.to_owned(), None));
+            all.push(Entry {
+                path: PathBuf::from(OUTSIDE),
+                what: What::File,
+                mode: 0o644,
+            });
         }
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (path, entry) in all {
-            let print = match entry {
-                Some(entry) => self.print(&entry)?,
-                None => listing::file(0o644, &file_digest(&self.dockerfile)?),
-            };
-            put(&path, &print);
+        all.sort_unstable_by(|a, b| a.path.to_string_lossy().cmp(&b.path.to_string_lossy()));
+        for entry in all {
+            put(&entry.path.to_string_lossy(), &self.print(&entry)?);
         }
         Ok(())
     }
@@ -144,6 +143,9 @@ impl Context {
         Ok(match &entry.what {
             What::Folder => listing::folder(entry.mode),
             What::Link(target) => listing::link(&target.to_string_lossy()),
+            What::File if self.name == OUTSIDE && entry.path == Path::new(OUTSIDE) => {
+                listing::file(entry.mode, &file_digest(&self.dockerfile)?)
+            }
             What::File => listing::file(entry.mode, &file_digest(&self.root.join(&entry.path))?),
         })
     }
