@@ -120,7 +120,9 @@ fn deployment(image: &str) -> Value {
                             // A kubelet of kind signs its certificate itself.
                             "--kubelet-insecure-tls",
                             "--kubelet-preferred-address-types=InternalIP",
+                            // It is ready with its second look at the kubelet, each of which has to end before the next.
                             "--metric-resolution=10s",
+                            "--kubelet-request-timeout=8s",
                         ],
                         "ports": [{ "name": "https", "containerPort": PORT, "protocol": "TCP" }],
                         "readinessProbe": { "httpGet": { "path": "/readyz", "port": "https", "scheme": "HTTPS" }, "periodSeconds": 2, "failureThreshold": 3 },
