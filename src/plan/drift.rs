@@ -27,35 +27,48 @@ pub fn dropped(desired: &Value, live: &Value) -> Vec<String> {
             // In another version the same fields may have other names.
             && entry["apiVersion"] == desired["apiVersion"];
         if applied {
-            owned("", &entry["fieldsV1"], desired, &mut found);
+            owned("", &entry["fieldsV1"], desired, Some(live), &mut found);
         }
     }
     found
 }
 
 /// Walks down a tree of fields: `f:name` is a field, `k:{…}` an entry of a list by its keys, `v:…` one by its value, `.` the
-/// place itself.
-fn owned(path: &str, fields: &Value, desired: &Value, found: &mut Vec<String>) {
-    for (step, below) in fields.as_object().into_iter().flatten() {
+/// place itself. A list that is a field as a whole is its applier's with every entry.
+fn owned(path: &str, fields: &Value, desired: &Value, live: Option<&Value>, found: &mut Vec<String>) {
+    let fields = fields.as_object();
+    if fields.is_some_and(serde_json::Map::is_empty)
+        && let (Some(wanted), Some(there)) = (desired.as_array(), live.and_then(Value::as_array))
+        && there.len() > wanted.len()
+        && paired(there, wanted).is_some()
+    {
+        found.push(format!("{path} {} entries → {}", there.len(), wanted.len()));
+    }
+    for (step, below) in fields.into_iter().flatten() {
         let Some((sort, text)) = step.split_once(':') else {
             continue;
         };
-        let (path, place) = match sort {
-            "f" => (join(path, text), desired.get(text)),
+        let (path, place, live) = match sort {
+            "f" => (
+                join(path, text),
+                desired.get(text),
+                live.and_then(|live| live.get(text)),
+            ),
             "k" => {
                 let keys: Value = serde_json::from_str(text).unwrap_or_default();
-                (format!("{path}[{}]", shown(&keys)), entry(desired, &keys))
+                let live = live.and_then(|live| entry(live, &keys));
+                (format!("{path}[{}]", shown(&keys)), entry(desired, &keys), live)
             }
             "v" => {
                 let value: Value = serde_json::from_str(text).unwrap_or_default();
                 let items = desired.as_array();
                 let item = items.and_then(|items| items.iter().find(|item| **item == value));
-                (format!("{path}[{}]", brief(&value)), item)
+                (format!("{path}[{}]", brief(&value)), item, None)
             }
             _ => continue,
         };
         match place {
-            Some(place) => owned(&path, below, place, found),
+            Some(place) => owned(&path, below, place, live, found),
             None => found.push(format!("{path} not wanted any more")),
         }
     }
@@ -167,6 +180,25 @@ mod tests {
         assert!(drift(&desired, &live).is_empty(), "{:?}", drift(&desired, &live));
         let other = json!({ "volumeMounts": [mount("/etc/a", "c"), mount("/etc/b", "b")] });
         assert_eq!(drift(&desired, &other), ["volumeMounts[/etc/a].subPath c → a"]);
+    }
+
+    #[test]
+    fn a_list_that_is_owned_as_a_whole_has_no_entries_of_others() {
+        let route = |name: &str| json!({ "name": name });
+        let object = |names: &[&str], fields: Value| {
+            let routes: Vec<Value> = names.iter().map(|name| route(name)).collect();
+            let entry = json!({ "manager": APPLIER, "operation": "Apply", "apiVersion": "v1", "fieldsV1": { "f:spec": fields } });
+            json!({ "apiVersion": "v1", "metadata": { "managedFields": [entry] }, "spec": { "http": routes } })
+        };
+        let whole = json!({ "f:http": {} });
+        let live = object(&["cart", "chat"], whole.clone());
+        let desired = object(&["chat"], whole.clone());
+        assert!(drift(&desired, &live).is_empty());
+        assert_eq!(dropped(&desired, &live), ["spec.http 2 entries → 1"]);
+        assert!(dropped(&live, &live).is_empty());
+        // Where entries have owners, what others have added is theirs.
+        let by_entry = json!({ "f:http": { "k:{\"name\":\"chat\"}": { ".": {}, "f:name": {} } } });
+        assert!(dropped(&desired, &object(&["cart", "chat"], by_entry)).is_empty());
     }
 
     #[test]
