@@ -27,7 +27,7 @@ head -c 135000000 /dev/urandom > context/runtime
 printf 'FROM scratch\nCOPY runtime /runtime\nCOPY service /service\n' > context/Dockerfile
 change() {
     head -c 5000000 /dev/urandom > context/service
-    docker build -q -t "$image" context > build.log
+    docker build -q -t "$image" context > build.log 2>&1 || { cat build.log >&2; return 1; }
 }
 now() { date +%s.%N; }
 # The median of the seconds that a command takes for a changed image.
