@@ -10,6 +10,7 @@ mod harness;
 mod sample;
 
 mod data;
+mod diagnosis;
 mod images;
 mod lifecycle;
 mod mesh;
@@ -18,6 +19,7 @@ mod operate_context;
 mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
+mod own_service;
 mod platform;
 mod policy;
 mod recovery;
@@ -31,15 +33,11 @@ mod capacity;
 #[cfg(feature = "slow")]
 mod compose;
 #[cfg(feature = "slow")]
-mod diagnosis;
-#[cfg(feature = "slow")]
 mod elsewhere;
 #[cfg(feature = "slow")]
 mod monitoring;
 #[cfg(feature = "slow")]
 mod nodes;
-#[cfg(feature = "slow")]
-mod own_service;
 #[cfg(feature = "slow")]
 mod partial;
 #[cfg(feature = "slow")]
