@@ -52,7 +52,7 @@ pub fn print(context: &Context, done: Rollout, format: Format) -> Result<(), Fai
     context.print(&format.text(&done, |_| table(&done, palette))?)
 }
 
-/// The newest change of a service that is in force of a service that can be taken back.
+/// The newest change of a service that is in force and can be taken back.
 pub fn last(context: &Context, name: &str, of: Of) -> Result<Change, Failure> {
     let changes = changes_of(context, name)?;
     let verb = match of {

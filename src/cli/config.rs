@@ -190,7 +190,7 @@ fn change(
     told(context, settled, patience, format, || {
         // The workspace file has just been written.
         let context = &context.again();
-        take_back(context, name, &last(context, name, Of::Config)?, patience)?
+        take_back(context, name, patience)?
     })
 }
 
@@ -310,23 +310,19 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
 
 fn undo(context: &Context, of: &Undo, format: Format) -> Result<(), Failure> {
     let name = &of.named.service;
-    let settled = take_back(
-        context,
-        name,
-        &last(context, name, Of::Config)?,
-        of.waiting.patience(),
-    )?;
+    let settled = take_back(context, name, of.waiting.patience())?;
     print(context, settled?, format)
 }
 
 /// The workspace file goes back to what it said before the change.
-fn take_back(context: &Context, name: &str, last: &Change, patience: Patience) -> Result<Settled, Failure> {
+fn take_back(context: &Context, name: &str, patience: Patience) -> Result<Settled, Failure> {
+    let last = last(context, name, Of::Config)?;
     let values = last
         .values
         .iter()
         .map(|(key, value)| (key.clone(), value.workspace.clone()))
         .collect();
-    put(context, name, &values, Some(last), patience)
+    put(context, name, &values, Some(&last), patience)
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ fn change(
     let patience = waiting.patience();
     let settled = put(context, name, values, None, patience)?;
     told(context, settled, patience, format, || {
-        take_back(context, name, &last(context, name, Of::Secret)?, patience)?
+        take_back(context, name, patience)?
     })
 }
 
@@ -283,17 +283,13 @@ fn history(context: &Context, named: &Named) -> Result<(), Failure> {
 
 fn undo(context: &Context, of: &Undo, format: Format) -> Result<(), Failure> {
     let name = &of.named.service;
-    let settled = take_back(
-        context,
-        name,
-        &last(context, name, Of::Secret)?,
-        of.waiting.patience(),
-    )?;
+    let settled = take_back(context, name, of.waiting.patience())?;
     print(context, settled?, format)
 }
 
 /// The keys get back what they held before the change.
-fn take_back(context: &Context, name: &str, last: &Change, patience: Patience) -> Result<Settled, Failure> {
+fn take_back(context: &Context, name: &str, patience: Patience) -> Result<Settled, Failure> {
+    let last = last(context, name, Of::Secret)?;
     let values = last
         .values
         .iter()

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 
 use super::error::ClusterError;
 use super::owner::Owner;
+use crate::supply::docker::archive_of;
 
 /// kind's own folder in its nodes.
 const FOLDER: &str = "/kind";
@@ -47,13 +48,7 @@ pub(super) async fn read(docker: &Docker, node: &str) -> Option<Owner> {
 }
 
 fn archive(owner: &Owner) -> std::io::Result<Vec<u8>> {
-    let text = serde_json::to_vec_pretty(owner)?;
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    header.set_mode(0o644);
-    let mut archive = tar::Builder::new(Vec::new());
-    archive.append_data(&mut header, NAME, text.as_slice())?;
-    archive.into_inner()
+    archive_of(NAME, 0o644, &serde_json::to_vec_pretty(owner)?)
 }
 
 fn owner(archive: &[u8]) -> Option<Owner> {

@@ -163,14 +163,19 @@ async fn components(platform: &Platform) -> Result<Images, Failure> {
         );
         images.note(system, wanted, resolved);
     }
-    let lacking = stack.services.iter().zip(&services).filter_map(lacking);
-    none_lacks(&lacking.collect::<Vec<_>>())?;
+    let (mut there, mut lacking) = (Vec::new(), Vec::new());
     for (sized, found) in stack.services.iter().zip(services) {
+        match found {
+            Ok(found) => there.push((sized, found)),
+            Err(Lacking(image)) => lacking.push((sized.service.name.as_str(), image)),
+        }
+    }
+    none_lacks(&lacking)?;
+    for (sized, found) in there {
         let name = &sized.service.name;
         let (reference, origin) = match &found {
             OfService::Built(source, _) => (source.moving.clone(), Origin::Built),
             OfService::Had(_, resolved, origin) => (resolved.reference.clone(), *origin),
-            OfService::Lacking(_) => continue,
         };
         let deployed = DeployedImage { reference, origin };
         match found {
@@ -184,7 +189,6 @@ async fn components(platform: &Platform) -> Result<Images, Failure> {
                 images.sources.insert(source.moving.clone(), *source);
             }
             OfService::Had(wanted, resolved, _) => images.note(name, wanted, resolved),
-            OfService::Lacking(_) => {}
         }
         images.deployed.insert(name.clone(), deployed);
     }
@@ -197,24 +201,17 @@ enum OfService {
     Built(Box<FromSource>, Option<String>),
     /// An image of its own, or the stand-in's.
     Had(ImageRequest, Resolved, Origin),
-    /// The workspace names an image, which cannot be had: a stand-in is not what was asked for.
-    Lacking(String),
 }
 
-/// A service and the image that it should have and cannot.
-fn lacking<'s>((sized, found): (&'s SizedService, &'s OfService)) -> Option<(&'s str, &'s str)> {
-    match found {
-        OfService::Lacking(image) => Some((&sized.service.name, image)),
-        OfService::Built(..) | OfService::Had(..) => None,
-    }
-}
+/// The image that the workspace names for a service, and that cannot be had: a stand-in is not what was asked for.
+struct Lacking(String);
 
 /// Refuses all images at once that are named and cannot be had.
-fn none_lacks(lacking: &[(&str, &str)]) -> Result<(), Failure> {
+fn none_lacks(lacking: &[(&str, String)]) -> Result<(), Failure> {
     let Some((_, first)) = lacking.first() else {
         return Ok(());
     };
-    let line = |(service, image): &(&str, &str)| {
+    let line = |(service, image): &(&str, String)| {
         format!("the image {image} of {service} is neither in Docker nor in a registry that answers")
     };
     let message = lacking.iter().map(line).collect::<Vec<_>>().join("\n");
@@ -226,7 +223,7 @@ fn none_lacks(lacking: &[(&str, &str)]) -> Result<(), Failure> {
         .into())
 }
 
-async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService, Failure> {
+async fn service(platform: &Platform, sized: &SizedService) -> Result<Result<OfService, Lacking>, Failure> {
     let service = &sized.service;
     if let Some(source) = builds::prepare(platform, sized).await? {
         // Another's cluster pulls from a registry, under a name that ends in the image's ID: it is built before that.
@@ -234,7 +231,7 @@ async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService,
             Some(_) => builds::to_build(platform, &source).await?,
             None => None,
         };
-        return Ok(OfService::Built(Box::new(source), cause));
+        return Ok(Ok(OfService::Built(Box::new(source), cause)));
     }
     let catalog = || format!("{}:{}", service.image.repository, service.image.version);
     let real = request(
@@ -244,14 +241,14 @@ async fn service(platform: &Platform, sized: &SizedService) -> Result<OfService,
     );
     if let Some(resolved) = platform.supply.resolve(&real).await? {
         let origin = origin(resolved.source);
-        return Ok(OfService::Had(real, resolved, origin));
+        return Ok(Ok(OfService::Had(real, resolved, origin)));
     }
     if let Some(named) = &sized.image {
-        return Ok(OfService::Lacking(named.clone()));
+        return Ok(Err(Lacking(named.clone())));
     }
     let agent = request(AGENT, None, Some(AGENT));
     let resolved = must_have(platform, &agent).await?;
-    Ok(OfService::Had(agent, resolved, Origin::StandIn))
+    Ok(Ok(OfService::Had(agent, resolved, Origin::StandIn)))
 }
 
 /// Has the images of these services in the engine that are not there yet; whether there was anything to do.

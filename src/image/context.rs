@@ -125,13 +125,6 @@ impl Context {
     /// What every path holds, in the order of paths. Of a large source only the paths are in memory.
     fn each(&self, mut put: impl FnMut(&str, &str)) -> io::Result<()> {
         let mut all = self.entries()?;
-        if self.name == OUTSIDE {
-            all.push(Entry {
-                path: PathBuf::from(OUTSIDE),
-                what: What::File,
-                mode: 0o644,
-            });
-        }
         all.sort_unstable_by(|a, b| a.path.to_string_lossy().cmp(&b.path.to_string_lossy()));
         for entry in all {
             put(&entry.path.to_string_lossy(), &self.print(&entry)?);
@@ -143,10 +136,7 @@ impl Context {
         Ok(match &entry.what {
             What::Folder => listing::folder(entry.mode),
             What::Link(target) => listing::link(&target.to_string_lossy()),
-            What::File if self.name == OUTSIDE && entry.path == Path::new(OUTSIDE) => {
-                listing::file(entry.mode, &file_digest(&self.dockerfile)?)
-            }
-            What::File => listing::file(entry.mode, &file_digest(&self.root.join(&entry.path))?),
+            What::File => listing::file(entry.mode, &file_digest(&self.on_disk(&entry.path))?),
         })
     }
 
@@ -175,29 +165,35 @@ impl Context {
                     archive.append_link(&mut header, &entry.path, target)?;
                 }
                 What::File => {
-                    let file = File::open(self.root.join(&entry.path))?;
+                    let file = File::open(self.on_disk(&entry.path))?;
                     put(&mut archive, &mut header, &entry.path, file)?;
                 }
             }
         }
-        if self.name == OUTSIDE {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            put(
-                &mut archive,
-                &mut header,
-                Path::new(OUTSIDE),
-                File::open(&self.dockerfile)?,
-            )?;
-        }
         archive.into_inner()?.flush()
     }
 
-    /// Everything that is not ignored, in a fixed order. Sockets and devices are no source.
+    /// Everything that is not ignored, in a fixed order, and a Dockerfile from outside at its end. Sockets and devices are no
+    /// source.
     fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         self.below(Path::new(""), &mut entries)?;
+        if self.name == OUTSIDE {
+            entries.push(Entry {
+                path: PathBuf::from(OUTSIDE),
+                what: What::File,
+                mode: 0o644,
+            });
+        }
         Ok(entries)
+    }
+
+    /// Where an entry's file is.
+    fn on_disk(&self, path: &Path) -> PathBuf {
+        if self.name == OUTSIDE && path == Path::new(OUTSIDE) {
+            return self.dockerfile.clone();
+        }
+        self.root.join(path)
     }
 
     fn below(&self, folder: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {

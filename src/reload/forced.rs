@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::time::timeout;
 
 use super::ReloadError;
@@ -13,7 +12,7 @@ use super::decide::Way;
 use super::host;
 use super::images::{Delivered, Images};
 use super::inspect::{PATIENCE, replicas};
-use super::ledger::{Entry, Ledger, Stages, millis};
+use super::ledger::{Entry, Ledger, Reloaded, Stages, millis};
 use super::link::{Link, LinkError};
 use super::origin::Origin;
 use super::replicas::Replicas;
@@ -24,24 +23,6 @@ use crate::engine::deliver::Delivery;
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::{Cluster, PodFeed, Scope, View};
 use crate::report::Reporter;
-
-/// What a forced reload did.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reloaded {
-    /// The service.
-    pub service: String,
-    /// How.
-    pub way: Way,
-    /// Files that replicas lacked, the most of one.
-    pub files: usize,
-    /// Replicas that answer with it.
-    pub replicas: usize,
-    /// Milliseconds by stage.
-    pub stages: Stages,
-    /// Their sum.
-    pub total: f64,
-}
 
 /// Brings every replica in step and restarts its process, one after the other, whether anything differs or not.
 ///
@@ -106,14 +87,7 @@ fn recorded(
     Ledger::new(state)
         .add(&entry)
         .map_err(ReloadError::io("write to", state))?;
-    Ok(Reloaded {
-        service: service.to_owned(),
-        way,
-        files,
-        replicas,
-        stages,
-        total: stages.total(),
-    })
+    Ok(entry.reloaded)
 }
 
 /// What a forced build came to.

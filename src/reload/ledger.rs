@@ -61,24 +61,33 @@ pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
+/// What a reload came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reloaded {
+    /// The service.
+    pub service: String,
+    /// How.
+    pub way: Way,
+    /// How many files: of a save those that changed, of a forced reload those that the replica lacked which lacked most.
+    pub files: usize,
+    /// How many replicas answer with it.
+    pub replicas: usize,
+    /// Where the time went.
+    pub stages: Stages,
+    /// Their sum.
+    pub total: f64,
+}
+
 /// One save that was served, or could not be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Seconds since 1970 when that was.
     pub at: f64,
-    /// The service.
-    pub service: String,
-    /// How.
-    pub way: Way,
-    /// How many files.
-    pub files: usize,
-    /// How many replicas got it.
-    pub replicas: usize,
-    /// Where the time went.
-    pub stages: Stages,
-    /// Their sum.
-    pub total: f64,
+    /// What it came to.
+    #[serde(flatten)]
+    pub reloaded: Reloaded,
     /// It could not be served: its times tell nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
@@ -91,12 +100,14 @@ impl Entry {
         Self {
             // To the millisecond: more would not come back from JSON to the last bit.
             at: (since.unwrap_or_default().as_secs_f64() * 1000.0).round() / 1000.0,
-            service: service.to_owned(),
-            way,
-            files,
-            replicas,
-            stages,
-            total: stages.total(),
+            reloaded: Reloaded {
+                service: service.to_owned(),
+                way,
+                files,
+                replicas,
+                stages,
+                total: stages.total(),
+            },
             failed: false,
         }
     }
@@ -195,32 +206,34 @@ pub struct Row {
 pub fn stats(entries: &[Entry]) -> Vec<Row> {
     let mut groups: BTreeMap<(&str, Way), Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
-        groups.entry((&entry.service, entry.way)).or_default().push(entry);
+        let of = (entry.reloaded.service.as_str(), entry.reloaded.way);
+        groups.entry(of).or_default().push(entry);
     }
     let row = |((service, way), all): ((&str, Way), Vec<&Entry>)| {
-        let entries: Vec<&Entry> = all.iter().copied().filter(|entry| !entry.failed).collect();
-        let of = |value: fn(&Entry) -> f64| {
-            let mut values: Vec<f64> = entries.iter().map(|entry| value(entry)).collect();
+        let served = all.iter().filter(|entry| !entry.failed);
+        let served: Vec<&Reloaded> = served.map(|entry| &entry.reloaded).collect();
+        let of = |value: fn(&Reloaded) -> f64| {
+            let mut values: Vec<f64> = served.iter().map(|one| value(one)).collect();
             values.sort_by(f64::total_cmp);
             values
         };
-        let totals = of(|entry| entry.total);
-        let middle = |value: fn(&Entry) -> f64| percentile(&of(value), 50);
+        let totals = of(|one| one.total);
+        let middle = |value: fn(&Reloaded) -> f64| percentile(&of(value), 50);
         Row {
             service: service.to_owned(),
             way,
-            saves: entries.len(),
-            failures: all.len() - entries.len(),
+            saves: served.len(),
+            failures: all.len() - served.len(),
             p50: percentile(&totals, 50),
             p95: percentile(&totals, 95),
             worst: percentile(&totals, 100),
             stages: Stages {
-                detect: middle(|entry| entry.stages.detect),
-                decide: middle(|entry| entry.stages.decide),
-                build: middle(|entry| entry.stages.build),
-                ship: middle(|entry| entry.stages.ship),
-                restart: middle(|entry| entry.stages.restart),
-                serve: middle(|entry| entry.stages.serve),
+                detect: middle(|one| one.stages.detect),
+                decide: middle(|one| one.stages.decide),
+                build: middle(|one| one.stages.build),
+                ship: middle(|one| one.stages.ship),
+                restart: middle(|one| one.stages.restart),
+                serve: middle(|one| one.stages.serve),
             },
         }
     };

@@ -31,7 +31,11 @@ impl Worker<'_> {
         } else {
             format!(", {replicas} replicas")
         };
-        let message = format!("{way}  {what}  {:.0} ms  ({}{to})", entry.total, stages.told());
+        let message = format!(
+            "{way}  {what}  {:.0} ms  ({}{to})",
+            entry.reloaded.total,
+            stages.told()
+        );
         let mut event = self.event(ReloadPhase::Served, work, way, message);
         event.milliseconds = serde_json::to_value(stages).unwrap_or_default();
         self.reporter.emit(Event::Reload(event));

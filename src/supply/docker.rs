@@ -19,6 +19,19 @@ const REQUEST_SECONDS: u64 = 3600;
 /// How long the engine may take to say its version.
 const GREETING: Duration = Duration::from_secs(30);
 
+/// An archive that holds one file: what the engine takes where it is given files.
+///
+/// # Errors
+/// The name is too long for an archive.
+pub fn archive_of(name: &str, mode: u32, content: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, name, content)?;
+    archive.into_inner()
+}
+
 /// Why there is no engine to talk to.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {

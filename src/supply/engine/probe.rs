@@ -2,6 +2,7 @@
 //! bytes that ends at once, so that no registry is needed.
 
 use super::error::EngineError;
+use crate::supply::docker::archive_of;
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
@@ -126,13 +127,7 @@ async fn start_and_wait(docker: &Docker, id: &str) -> Result<Privileged, EngineE
 
 /// An archive of a root file system that holds nothing but the program `/probe`.
 fn root_tar() -> std::io::Result<Vec<u8>> {
-    let program = exit_zero();
-    let mut header = tar::Header::new_gnu();
-    header.set_size(program.len() as u64);
-    header.set_mode(0o755);
-    let mut archive = tar::Builder::new(Vec::new());
-    archive.append_data(&mut header, "probe", program.as_slice())?;
-    archive.into_inner()
+    archive_of("probe", 0o755, &exit_zero())
 }
 
 /// A complete ELF executable that calls `exit(0)`, for the architecture vadev itself was built for. The layout is that of
