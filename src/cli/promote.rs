@@ -127,7 +127,7 @@ impl Run for Promote {
                 .count();
             return Err(Plain::new(
                 Family::Unhealthy,
-                format!("{errors} things must not reach production"),
+                must_not(errors),
             )
             .with_hint("each line above names its remedy")
             .into());
@@ -322,6 +322,11 @@ impl Job {
     }
 }
 
+fn must_not(errors: usize) -> String {
+    let things = if errors == 1 { "thing" } else { "things" };
+    format!("{errors} {things} must not reach production")
+}
+
 fn refusal(findings: &[Finding]) -> Failure {
     let errors: Vec<String> = findings
         .iter()
@@ -335,10 +340,7 @@ fn refusal(findings: &[Finding]) -> Failure {
     };
     Plain::new(
         Family::Refused,
-        format!(
-            "{} things must not reach production; nothing was written",
-            errors.len()
-        ),
+        format!("{}; nothing was written", must_not(errors.len())),
     )
     .with_details(errors)
     .with_hint(hint)

@@ -125,7 +125,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         subject: subject(evidence, &suspicion),
         explanation: explain(cause, &message),
         log: evidence.log.clone(),
-        next: next(cause, &service, &evidence.target, &suspicion),
+        next: next(cause, &service, &evidence.target, &message),
     }
 }
 
@@ -197,7 +197,7 @@ fn explain(cause: Cause, message: &str) -> String {
     }
 }
 
-fn next(cause: Cause, service: &str, target: &ObjectRef, suspicion: &Suspicion) -> String {
+fn next(cause: Cause, service: &str, target: &ObjectRef, message: &str) -> String {
     let namespace = target.namespace.as_deref().unwrap_or("default");
     match cause {
         Cause::ImageMissing => {
@@ -206,15 +206,20 @@ fn next(cause: Cause, service: &str, target: &ObjectRef, suspicion: &Suspicion) 
         Cause::OutOfMemory => {
             format!("raise the memory limit of {service} in vadev.yaml, then vadev up {service}")
         }
-        Cause::Unschedulable if suspicion.message.contains("Insufficient") => {
+        Cause::Unschedulable if message.contains("Insufficient") => {
             "choose a smaller profile (vadev up -p minimal), or give Docker more CPU and memory".to_owned()
         }
-        Cause::Refused if suspicion.message.contains("quota") => {
+        Cause::Refused if message.contains("quota") => {
             format!(
                 "vadev describe {service} shows which quota of {namespace} is used up; vadev up -p minimal needs less"
             )
         }
         Cause::ConfigMissing => format!("vadev up {service} applies its configuration again"),
+        Cause::ListenerRejected if message.contains("registered implementation for 'istio.") => {
+            "the proxies of this Istio are no build of Istio's own: `mesh: { istioFilters: false }` in the environment file, \
+             then promote again"
+                .to_owned()
+        }
         Cause::ListenerRejected | Cause::SidecarNotReady => {
             format!("vadev proxy-status; vadev logs {service} --sidecar")
         }

@@ -152,6 +152,10 @@ fn a_rejected_listener_is_found_in_the_sidecars_log() {
         diagnose(&evidence(&status, vec![], &[])).cause,
         Cause::SidecarNotReady
     );
+    let line = "gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: Error adding/updating \
+                listener(s) x: Didn't find a registered implementation for 'istio.stats'";
+    let found = diagnose(&evidence(&status, vec![], &[line]));
+    assert!(found.next.contains("istioFilters: false"), "{}", found.next);
 }
 
 #[test]

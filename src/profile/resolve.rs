@@ -18,8 +18,9 @@ use crate::catalog::{Catalog, Infrastructure, Service};
 /// Resolves and sizes. `host` is what the machine (kind) or the cluster has in all; without it the profile's own bounds
 /// alone decide. Whether the result fits, [`super::capacity::Capacity`] says.
 ///
-/// Some services with what they need are as large as in the whole profile, where that fits: they may join what runs already,
-/// and taking them out of it again must not resize the rest. Where the whole does not fit, they get what there is.
+/// Some services with what they need, and everything beside a mesh that is skipped, are as large as in the whole profile, where
+/// that fits: they may join what runs already, and asking for the whole again must not resize it. Where the whole does not fit,
+/// they get what there is.
 pub fn resolve(
     catalog: &Catalog,
     profile: &Profile,
@@ -28,9 +29,10 @@ pub fn resolve(
     host: Option<Amount>,
 ) -> Result<Stack, ResolveError> {
     let mut stack = resolve_alone(catalog, profile, workspace, selection, host)?;
-    if !selection.services.is_empty() {
+    if !selection.services.is_empty() || selection.skip_istio {
         let all = Selection {
             services: Vec::new(),
+            skip_istio: false,
             ..selection.clone()
         };
         let whole = resolve_alone(catalog, profile, workspace, &all, host)?;

@@ -109,7 +109,7 @@ pub enum SecretMode {
 }
 
 /// The Istio that is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MeshFacts {
     /// Its CNI plugin prepares the pods' network. Only then can pods be held to the strictest security standard: without it
@@ -121,6 +121,20 @@ pub struct MeshFacts {
     /// Service account of the ingress gateway; absent: the catalog's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_service_account: Option<String>,
+    /// Its proxies have Istio's own filters, as those of every Istio release do. An Envoy of another build refuses all of its
+    /// configuration over one that it lacks, and is asked for no request metrics then.
+    pub istio_filters: bool,
+}
+
+impl Default for MeshFacts {
+    fn default() -> Self {
+        Self {
+            cni: false,
+            revision: None,
+            ingress_service_account: None,
+            istio_filters: true,
+        }
+    }
 }
 
 /// Groups of the cluster's users.

@@ -31,6 +31,9 @@ const SIZES: [&str; 10] = [
     "model-adapter.replicas=1",
 ];
 
+/// Two nodes share two cores.
+const SMALL: &str = "{ resources: { requests: { cpu: 100m } } }";
+
 /// Somebody who operates production, in a folder of their own.
 struct Operator<'a> {
     elsewhere: &'a Elsewhere<'a>,
@@ -55,6 +58,8 @@ impl<'a> Operator<'a> {
     fn environment(&self, more: &str) {
         let text = format!(
             "apiVersion: vadev.dev/v1\nkind: Environment\nname: production\nhosts: [{HOST}]\n\
+             mesh: {{ istioFilters: false }}\n\
+             overrides: {{ milvus: {SMALL}, postgres: {SMALL}, nacos: {SMALL} }}\n\
              tokens: {{ issuer: https://login.example, jwksUri: https://login.example/keys }}\n{more}"
         );
         std::fs::write(self.folder.path().join("prod.yaml"), text).expect("environment");
