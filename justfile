@@ -22,7 +22,7 @@ test:
 # The end-to-end tests that need more images, more nodes or a cluster of their own
 test-slow:
     cargo test --features slow --lib toolchain
-    cargo test --test e2e --features slow -- --include-ignored --test-threads=1 applied:: capacity:: compose:: elsewhere:: monitoring:: nodes:: partial:: promote:: reload_truth:: supply::
+    cargo test --test e2e --features slow -- --include-ignored --test-threads=1 applied:: capacity:: compose:: elsewhere:: monitoring:: nodes:: partial:: promote:: reload_engine:: reload_truth:: supply::
 
 # The platform on this machine, and away again
 up *ARGS:

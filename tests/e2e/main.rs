@@ -43,6 +43,8 @@ mod partial;
 #[cfg(feature = "slow")]
 mod promote;
 #[cfg(feature = "slow")]
+mod reload_engine;
+#[cfg(feature = "slow")]
 mod reload_truth;
 #[cfg(feature = "slow")]
 mod supply;

@@ -1,7 +1,7 @@
 //! Looking at the platform: status, logs, describe, exec, top, events.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -224,6 +224,38 @@ fn exec_passes_input_output_and_exit_code_on() {
         payload.len()
     );
     assert!(text(&output.stderr).contains("oops"));
+}
+
+/// `script` gives vadev a terminal of its own, as large as it is told.
+#[test]
+#[ignore = "needs a cluster"]
+fn exec_on_a_terminal_gives_the_command_one() {
+    let platform = Platform::running();
+    // The size follows the command's start.
+    let asks = "import os, sys, time\nfor _ in range(100):\n    size = os.get_terminal_size()\n    if size[0] == 97: break\n    time.sleep(0.05)\n\
+                print(sys.stdin.isatty(), *size, \"answer:\")\nprint(\"heard\", input())\nsys.exit(5)";
+    let line = format!(
+        "stty rows 31 cols 97; exec '{}' exec agent-engine -- python3 -c '{asks}'",
+        env!("CARGO_BIN_EXE_vadev")
+    );
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .current_dir(&platform.workspace)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    let mut stdin = child.stdin.take().expect("stdin");
+    let mut shown = String::new();
+    let mut screen = BufReader::new(child.stdout.take().expect("stdout"));
+    while !shown.contains("answer:") {
+        assert!(screen.read_line(&mut shown).expect("a screen") > 0, "{shown}");
+    }
+    assert!(shown.contains("True 97 31 answer:"), "{shown}");
+    stdin.write_all(b"me\n").expect("typed");
+    screen.read_to_string(&mut shown).expect("a screen");
+    assert!(shown.contains("heard me"), "{shown}");
+    assert_eq!(child.wait().expect("ends").code(), Some(5), "{shown}");
 }
 
 #[test]
