@@ -48,18 +48,20 @@ pub async fn findings(
             .arg(&target.kubeconfig)
             .args(["--context", &target.context])
             .deadline(Duration::from_mins(1));
-        // Findings make it exit with another code than 0; they are what is asked for.
-        let output = command
-            .finish(|_, _| {})
-            .await
-            .map_err(|source| ClusterError::Tool {
-                action: "istioctl analyze".to_owned(),
-                source,
-            })?;
-        found.extend(read(&output.text()).map_err(|problem| ClusterError::Content {
+        let failed = |source| ClusterError::Tool {
+            action: "istioctl analyze".to_owned(),
+            source,
+        };
+        let output = command.finish(|_, _| {}).await.map_err(failed)?;
+        let here = read(&output.text()).map_err(|problem| ClusterError::Content {
             path: program.to_owned(),
             problem,
-        })?);
+        })?;
+        // Findings make it exit with another code than 0; they are what is asked for. Without any it could not look.
+        if here.is_empty() {
+            command.check(output).map_err(failed)?;
+        }
+        found.extend(here);
     }
     found.sort_by_key(|one| (rank(&one.level), one.origin.clone(), one.code.clone()));
     found.dedup();

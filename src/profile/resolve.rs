@@ -200,6 +200,9 @@ fn unsized_system(system: &Infrastructure, overrides: &BTreeMap<String, Override
     }
 }
 
+/// Why systems are left out that are there already.
+const SKIP_INFRA: &str = "--skip-infra";
+
 /// Takes out what `--only` and `--skip-infra` leave alone, after sizing: what stays is as in the whole profile.
 fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Result<(), ResolveError> {
     let mut wanted = BTreeSet::new();
@@ -211,7 +214,7 @@ fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Res
     stack.infrastructure.retain(|system| {
         let name = &system.infrastructure.name;
         let reason = if selection.skip_infra {
-            "--skip-infra"
+            SKIP_INFRA
         } else {
             "not named by --only"
         };
@@ -224,6 +227,11 @@ fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Res
         gone.extend((!keep).then(|| (service.service.name.clone(), "not named by --only")));
         keep
     });
+    let skipped: BTreeSet<String> = gone
+        .iter()
+        .filter(|(_, reason)| *reason == SKIP_INFRA)
+        .map(|(name, _)| name.clone())
+        .collect();
     for (name, reason) in gone {
         leave_out(stack, &name, reason);
     }
@@ -232,9 +240,19 @@ fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Res
         .iter()
         .find(|name| selection.only.contains(name) && !there.contains(name.as_str()))
     {
-        return Err(ResolveError::NotInProfile {
-            profile: stack.profile.clone(),
+        let by = if skipped.contains(name) {
+            SKIP_INFRA.to_owned()
+        } else if selection.services.is_empty() {
+            return Err(ResolveError::NotInProfile {
+                profile: stack.profile.clone(),
+                name: name.clone(),
+            });
+        } else {
+            format!("asking for {} alone", selection.services.join(", "))
+        };
+        return Err(ResolveError::Contradicted {
             name: name.clone(),
+            by,
         });
     }
     Ok(())

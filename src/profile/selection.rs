@@ -66,6 +66,14 @@ pub enum ResolveError {
         /// The component.
         name: String,
     },
+    /// `--only` names what another flag leaves out.
+    #[error("`--only {name}`: {by} leaves it out")]
+    Contradicted {
+        /// The component.
+        name: String,
+        /// The flag.
+        by: String,
+    },
     /// More than one replica of a system that runs once.
     #[error("{}", apart(name, *replicas))]
     RunsOnce {
@@ -107,6 +115,7 @@ impl Diagnose for ResolveError {
                 ..
             } => format!("did you mean `{nearest}`?"),
             Self::Unknown { known, .. } => format!("there are: {}", known.join(", ")),
+            Self::Contradicted { .. } => "leave one of the two away".to_owned(),
             Self::NotInProfile { .. } => "take a profile that has it: vadev profile list".to_owned(),
             Self::RunsOnce { .. } => "it runs once: one replica, or 0 to have none for a while".to_owned(),
             Self::Set { .. } => "for instance --set agent-engine.replicas=2, --set nacos.limits.memory=1Gi, \

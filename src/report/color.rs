@@ -5,13 +5,18 @@ use std::io::IsTerminal;
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal that is not dumb, unless `NO_COLOR` is set.
     #[default]
     Auto,
     /// Always.
     Always,
     /// Never.
     Never,
+}
+
+/// Whether a stream is a terminal that understands more than text: editors' shells call theirs `dumb`.
+pub fn understands(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Colours a text when it is switched on, and leaves it alone otherwise.
@@ -29,7 +34,7 @@ impl Palette {
         Self(match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => stream.is_terminal() && no_color.is_none_or(str::is_empty),
+            Color::Auto => understands(stream) && no_color.is_none_or(str::is_empty),
         })
     }
 

@@ -1,11 +1,11 @@
 //! The stderr side of a run: takes events from any thread, keeps a renderer ticking, and makes room for prompts and data.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::color::Palette;
+use super::color::{Palette, understands};
 use super::lines::{Json, Quiet};
 use super::plain::Plain;
 use super::tty::Tty;
@@ -92,7 +92,7 @@ pub struct Screen(Arc<Shared>);
 impl Screen {
     /// A screen on stderr.
     pub fn open(progress: Progress, palette: Palette, verbose: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = understands(&std::io::stderr());
         let renderer: Box<dyn Render> = match progress {
             Progress::Auto if terminal => Box::new(Tty::new(palette, verbose)),
             Progress::Tty => Box::new(Tty::new(palette, verbose)),

@@ -146,7 +146,11 @@ impl Command {
 
     /// Like [`Command::output`], with each line handed to `on_line` as it comes.
     pub async fn run(&self, on_line: impl FnMut(Channel, &str)) -> Result<Output, ProcessError> {
-        let output = self.finish(on_line).await?;
+        self.check(self.finish(on_line).await?)
+    }
+
+    /// The output, where the exit code is 0.
+    pub fn check(&self, output: Output) -> Result<Output, ProcessError> {
         if output.code == 0 {
             return Ok(output);
         }
