@@ -213,7 +213,9 @@ fn plain(text: &str) -> Plain {
     }
     Plain::new(Family::Usage, message.strip_prefix("error: ").unwrap_or(message))
         .with_details(details)
-        .with_hint(hint.unwrap_or_else(|| "vadev --help lists the verbs; --help after a verb shows what it takes".to_owned()))
+        .with_hint(hint.unwrap_or_else(|| {
+            "vadev --help lists the verbs; --help after a verb shows what it takes".to_owned()
+        }))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -141,6 +142,16 @@ impl FromSource {
     pub async fn listing(&self) -> Result<Listing, Failure> {
         let reading = self.request.clone();
         blocking(&self.service, move || reading.listing()).await
+    }
+
+    /// Paths that the build could see and that are not as in `made`, of those that `counts` takes.
+    pub async fn differing(
+        &self,
+        made: Arc<Listing>,
+        counts: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<BTreeSet<String>, Failure> {
+        let reading = self.request.clone();
+        blocking(&self.service, move || reading.differing(&made, counts)).await
     }
 
     /// What `inputs` would be of this source, with everything else as it was.

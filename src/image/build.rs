@@ -1,6 +1,6 @@
 //! A Dockerfile's real build, by the engine: with BuildKit where the engine has it, else with the classic builder.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 
 use bollard::models::{BuildInfo, BuildInfoAux};
@@ -74,6 +74,16 @@ impl BuildRequest {
     /// What the build could see, path by path. Blocks while files are read.
     pub fn listing(&self) -> Result<Listing, ImageError> {
         self.open()?.listing().map_err(|error| self.unread(&error))
+    }
+
+    /// Paths that the build could see and that are not as in `made`, of those that `counts` takes. Blocks while files are read.
+    pub fn differing(
+        &self,
+        made: &Listing,
+        counts: impl Fn(&str) -> bool,
+    ) -> Result<BTreeSet<String>, ImageError> {
+        let found = self.open()?.differing(made, counts);
+        found.map_err(|error| self.unread(&error))
     }
 
     /// [`Self::digest`], were this the source tree.

@@ -1,6 +1,7 @@
 //! The folder that an image is built from: which of its files belong to the build, what they are by content, and the tar
 //! that the engine is sent, made as it is read so that no tree is too large for memory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::chunks::Chunks;
 use super::dockerignore::DockerIgnore;
-use super::listing::{self, Listing, ListingDigest};
+use super::listing::{self, Differing, Listing, ListingDigest};
 use crate::supply::docker::hex;
 
 /// Where a Dockerfile goes in the tar that lies outside its context; its name in a listing, too.
@@ -40,6 +41,12 @@ enum What {
     File,
     Folder,
     Link(PathBuf),
+}
+
+/// What comes next in a walk.
+enum Next {
+    Put(Vec<Entry>),
+    Into(PathBuf),
 }
 
 impl Context {
@@ -122,14 +129,20 @@ impl Context {
         }
     }
 
-    /// What every path holds, in the order of paths. Of a large source only the paths are in memory.
+    /// Paths that are not as in `made`, of those that `counts` takes; see [`Listing::differing`]. Nothing is held of what is
+    /// the same, however large the source.
+    pub fn differing(&self, made: &Listing, counts: impl Fn(&str) -> bool) -> io::Result<BTreeSet<String>> {
+        let mut differing = Differing::from(made, counts);
+        self.each(|path, print| differing.add(path, print))?;
+        Ok(differing.end())
+    }
+
+    /// What every path holds, in the order of paths.
     fn each(&self, mut put: impl FnMut(&str, &str)) -> io::Result<()> {
-        let mut all = self.entries()?;
-        all.sort_unstable_by(|a, b| a.path.to_string_lossy().cmp(&b.path.to_string_lossy()));
-        for entry in all {
+        self.walk(Path::new(""), &mut |entry| {
             put(&entry.path.to_string_lossy(), &self.print(&entry)?);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn print(&self, entry: &Entry) -> io::Result<String> {
@@ -148,7 +161,7 @@ impl Context {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut archive = tar::Builder::new(out);
-        for entry in self.entries()? {
+        self.walk(Path::new(""), &mut |entry| {
             let mut header = tar::Header::new_gnu();
             header.set_mode(entry.mode);
             header.set_uid(0);
@@ -169,23 +182,9 @@ impl Context {
                     put(&mut archive, &mut header, &entry.path, file)?;
                 }
             }
-        }
+            Ok(())
+        })?;
         archive.into_inner()?.flush()
-    }
-
-    /// Everything that is not ignored, in a fixed order, and a Dockerfile from outside at its end. Sockets and devices are no
-    /// source.
-    fn entries(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        self.below(Path::new(""), &mut entries)?;
-        if self.name == OUTSIDE {
-            entries.push(Entry {
-                path: PathBuf::from(OUTSIDE),
-                what: What::File,
-                mode: 0o644,
-            });
-        }
-        Ok(entries)
     }
 
     /// Where an entry's file is.
@@ -196,16 +195,24 @@ impl Context {
         self.root.join(path)
     }
 
-    fn below(&self, folder: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
-        let mut names: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(self.root.join(folder))? {
-            names.push(folder.join(entry?.file_name()));
+    /// Everything below a folder that is not ignored, in the order of paths as text: a folder before what is in it. A
+    /// Dockerfile from outside is one of the topmost. Sockets and devices are no source. Of a large tree no more is in memory
+    /// than the names in the folders that are open.
+    fn walk(&self, folder: &Path, put: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        // What is in `a` comes behind `a-b`: it begins with `a/`.
+        let mut names: Vec<(String, Next)> = Vec::new();
+        if folder == Path::new("") && self.name == OUTSIDE {
+            let entry = Entry {
+                path: PathBuf::from(OUTSIDE),
+                what: What::File,
+                mode: 0o644,
+            };
+            names.push((OUTSIDE.to_owned(), Next::Put(vec![entry])));
         }
-        names.sort();
-        for path in names {
-            let own = self.is_own(&path);
-            let on_disk = self.root.join(&path);
-            let meta = match fs::symlink_metadata(&on_disk) {
+        for found in fs::read_dir(self.root.join(folder))? {
+            let name = found?.file_name();
+            let path = folder.join(&name);
+            let meta = match fs::symlink_metadata(self.root.join(&path)) {
                 Ok(meta) => meta,
                 // Editors replace files while one looks.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -214,25 +221,46 @@ impl Context {
             if is_vadevs(&path) {
                 continue;
             }
-            let ignored = !own && self.ignore.ignores(&path);
-            let mode = meta.permissions().mode() & 0o7777;
+            let ignored = !self.is_own(&path) && self.ignore.ignores(&path);
+            let name = name.to_string_lossy().into_owned();
             if meta.is_dir() {
                 let leads = Path::new(&self.name).starts_with(&path);
                 if ignored && !leads && self.ignore.prunes(&path) {
                     continue;
                 }
-                let at = entries.len();
-                self.below(&path, entries)?;
-                if !ignored || entries.len() > at {
-                    let what = What::Folder;
-                    entries.insert(at, Entry { path, what, mode });
+                let mut inside = Vec::new();
+                if ignored {
+                    self.walk(&path, &mut |entry| {
+                        inside.push(entry);
+                        Ok(())
+                    })?;
+                    if inside.is_empty() {
+                        continue;
+                    }
                 }
-                continue;
+                let own = Entry {
+                    path: path.clone(),
+                    what: What::Folder,
+                    mode: meta.permissions().mode() & 0o7777,
+                };
+                let content = if ignored {
+                    Next::Put(inside)
+                } else {
+                    Next::Into(path)
+                };
+                names.push((format!("{name}/"), content));
+                names.push((name, Next::Put(vec![own])));
+            } else if !ignored {
+                let entry = Entry::of(&self.root, path, &meta)?;
+                names.extend(entry.map(|entry| (name, Next::Put(vec![entry]))));
             }
-            if ignored {
-                continue;
+        }
+        names.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for (_, next) in names {
+            match next {
+                Next::Put(entries) => entries.into_iter().try_for_each(&mut *put)?,
+                Next::Into(path) => self.walk(&path, put)?,
             }
-            entries.extend(Entry::of(&self.root, path, &meta)?);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a build's context holds, path by path: so that what lies between an image and the source has names. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -41,17 +42,11 @@ impl Listing {
     /// Paths that are not the same in both. A folder that came or went is its files, and what is empty makes no image
     /// another one.
     pub fn differing(&self, other: &Self) -> BTreeSet<String> {
-        let of = |one: &Self, two: &Self| -> BTreeSet<String> {
-            let differs = |(path, print): &(&String, &String)| match two.paths.get(*path) {
-                Some(there) => there != *print,
-                None => !print.starts_with(FOLDER),
-            };
-            let paths = one.paths.iter().filter(differs);
-            paths.map(|(path, _)| path.clone()).collect()
-        };
-        let mut all = of(self, other);
-        all.extend(of(other, self));
-        all
+        let mut differing = Differing::from(self, |_| true);
+        for (path, print) in &other.paths {
+            differing.add(path, print);
+        }
+        differing.end()
     }
 
     /// Takes over what `other` has at these paths.
@@ -61,6 +56,50 @@ impl Listing {
                 Some(print) => drop(self.paths.insert(path.clone(), print.clone())),
                 None => drop(self.paths.remove(path)),
             }
+        }
+    }
+}
+
+/// What differs from a listing, found path by path, in their order.
+pub(super) struct Differing<'a, C> {
+    before: Peekable<btree_map::Iter<'a, String, String>>,
+    counts: C,
+    found: BTreeSet<String>,
+}
+
+impl<'a, C: Fn(&str) -> bool> Differing<'a, C> {
+    /// From `before`, of the paths that `counts` takes.
+    pub fn from(before: &'a Listing, counts: C) -> Self {
+        Self {
+            before: before.paths.iter().peekable(),
+            counts,
+            found: BTreeSet::new(),
+        }
+    }
+
+    /// The next path as it is now.
+    pub fn add(&mut self, path: &str, print: &str) {
+        while let Some((gone, print)) = self.before.next_if(|(before, _)| before.as_str() < path) {
+            self.note(gone, print.starts_with(FOLDER));
+        }
+        let same = match self.before.next_if(|(before, _)| before.as_str() == path) {
+            Some((_, before)) => before == print,
+            None => print.starts_with(FOLDER),
+        };
+        self.note(path, same);
+    }
+
+    /// All that differ.
+    pub fn end(mut self) -> BTreeSet<String> {
+        while let Some((gone, print)) = self.before.next() {
+            self.note(gone, print.starts_with(FOLDER));
+        }
+        self.found
+    }
+
+    fn note(&mut self, path: &str, same: bool) {
+        if !same && (self.counts)(path) {
+            self.found.insert(path.to_owned());
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Whether the image that runs is of the source as it is, as far as syncing does not see to it.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::decide::{Recipe, Way};
 use super::origin::Origin;
 use super::watch;
@@ -7,7 +10,7 @@ use crate::engine::Platform;
 use crate::engine::builds;
 use crate::engine::record;
 use crate::failure::Failure;
-use crate::image::{Listing, OUTSIDE};
+use crate::image::OUTSIDE;
 
 /// What of the source only another image brings, and the one that runs has not got. Empty where there is no image of the
 /// source at all.
@@ -34,12 +37,17 @@ pub async fn stale(platform: &Platform, origin: &Origin) -> Result<Vec<String>, 
             "its image, of which nobody knows what it was made of".to_owned(),
         ]);
     };
-    let now = source.listing().await?;
-    let mut all = {
-        let files = watch::lock(&origin.source);
-        let hides = |path: &str| files.is_ignored(&files.root().join(path), false);
-        behind(&origin.service.recipe, &made, &now, &hides)
+    let made = Arc::new(made);
+    let (recipe, files) = (origin.service.recipe.clone(), Arc::clone(&origin.source));
+    let counts = move |path: &str| {
+        let hides = |path: &str| {
+            let files = watch::lock(&files);
+            files.is_ignored(&files.root().join(path), false)
+        };
+        is_behind(&recipe, path, &hides)
     };
+    let differing = source.differing(Arc::clone(&made), counts).await?;
+    let mut all = named(&origin.service.recipe, differing);
     // Of one that git hides a part of, the inputs are not known; its bases were those of the last build.
     if !serving.inputs.is_empty() && source.inputs_of(&made)? != serving.inputs {
         all.push("a base image or an argument of its build".to_owned());
@@ -47,11 +55,13 @@ pub async fn stale(platform: &Platform, origin: &Origin) -> Result<Vec<String>, 
     Ok(all)
 }
 
-/// Paths that differ and go by an image. What the watch does not see, no session would bring either.
-fn behind(recipe: &Recipe, made: &Listing, now: &Listing, hides: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let by_image = |path: &String| !hides(path) && recipe.verdict(path).way > Some(Way::Sync);
-    let differing = made.differing(now).into_iter().filter(by_image);
-    let mut named: Vec<String> = differing.collect();
+/// Whether a path that differs goes by an image. What the watch does not see, no session would bring either.
+fn is_behind(recipe: &Recipe, path: &str, hides: &dyn Fn(&str) -> bool) -> bool {
+    recipe.verdict(path).way > Some(Way::Sync) && !hides(path)
+}
+
+fn named(recipe: &Recipe, differing: BTreeSet<String>) -> Vec<String> {
+    let mut named: Vec<String> = differing.into_iter().collect();
     if let Some(outside) = named.iter_mut().find(|path| *path == OUTSIDE) {
         outside.clone_from(&recipe.dockerfile);
     }
@@ -81,17 +91,17 @@ mod tests {
         ];
         let save = |text: &str| all.map(|path| std::fs::write(root.join(path), text).unwrap());
         std::fs::write(root.join("Dockerfile"), text).unwrap();
-        let listing = || Context::open(root, None).unwrap().listing().unwrap();
         save("1");
-        let made = listing();
-        let hides = |path: &str| path.ends_with("cache");
-        assert!(behind(&recipe, &made, &listing(), &hides).is_empty());
+        let made = Context::open(root, None).unwrap().listing().unwrap();
+        let behind = || {
+            let counts = |path: &str| is_behind(&recipe, path, &|path: &str| path.ends_with("cache"));
+            let context = Context::open(root, None).unwrap();
+            named(&recipe, context.differing(&made, counts).unwrap())
+        };
+        assert!(behind().is_empty());
         save("2");
-        assert_eq!(
-            behind(&recipe, &made, &listing(), &hides),
-            ["requirements.txt", "web"]
-        );
+        assert_eq!(behind(), ["requirements.txt", "web"]);
         std::fs::write(root.join("Dockerfile"), "FROM y").unwrap();
-        assert_eq!(behind(&recipe, &made, &listing(), &hides)[0], "Dockerfile");
+        assert_eq!(behind()[0], "Dockerfile");
     }
 }

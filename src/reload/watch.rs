@@ -59,7 +59,11 @@ impl Watch {
         limits::check(folders)?;
         let (events, orders) = std::sync::mpsc::channel();
         let (sender, receiver) = mpsc::unbounded_channel();
-        let made = notify::recommended_watcher(move |event| {
+        let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Who reads 100,000 files, as this session does itself, makes several events of each: none of them waits in line.
+            if event.as_ref().is_ok_and(says_nothing) {
+                return;
+            }
             // Nobody listens any more when the watch ends at this moment.
             let _ = events.send(event);
         });
@@ -137,6 +141,22 @@ fn trouble(path: &Path, folders: usize, error: &notify::Error) -> ReloadError {
     }
 }
 
+/// What an event means for a file; nothing where it was only read.
+fn touch(kind: EventKind) -> Option<Touch> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Remove(_)
+        | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Metadata(_))
+        | EventKind::Create(CreateKind::Folder) => Some(Touch::Whole),
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => Some(Touch::Begun),
+        EventKind::Access(_) | EventKind::Other => None,
+    }
+}
+
+fn says_nothing(event: &Event) -> bool {
+    touch(event.kind).is_none() && !event.need_rescan()
+}
+
 impl Handler {
     fn run(self) {
         self.look_again();
@@ -155,13 +175,8 @@ impl Handler {
     }
 
     fn event(&self, event: &Event) {
-        let touch = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Remove(_)
-            | EventKind::Modify(ModifyKind::Name(_) | ModifyKind::Metadata(_))
-            | EventKind::Create(CreateKind::Folder) => Touch::Whole,
-            EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => Touch::Begun,
-            EventKind::Access(_) | EventKind::Other => return,
+        let Some(touch) = touch(event.kind) else {
+            return;
         };
         // The folder of that name may be another one now, whose watch is to begin anew.
         let anew = matches!(

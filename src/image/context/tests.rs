@@ -71,13 +71,63 @@ fn a_dockerfile_outside_comes_along() {
     let context = Context::open(&folder.path().join("app"), Some("../docker/x.Dockerfile")).unwrap();
     let mut bytes = Vec::new();
     context.write(&mut bytes).unwrap();
-    assert_eq!(names(&bytes), ["main.py", OUTSIDE]);
+    assert_eq!(names(&bytes), [OUTSIDE, "main.py"]);
     assert_eq!(context.dockerfile_name(), OUTSIDE);
     let listing = context.listing().unwrap();
     assert_eq!(listing.digest(), context.digest().unwrap());
     fs::write(folder.path().join("docker/x.Dockerfile"), "FROM x").unwrap();
     let differing = listing.differing(&context.listing().unwrap());
     assert_eq!(differing.into_iter().collect::<Vec<_>>(), [OUTSIDE]);
+}
+
+#[test]
+fn a_tree_is_walked_in_the_order_of_its_paths() {
+    let folder = tree(&[
+        ("Dockerfile", ""),
+        (".dockerignore", "hidden\n!hidden/kept/b\nempty\n"),
+        ("a/x", ""),
+        ("a/y/z", ""),
+        ("a-b", ""),
+        ("a.c/x", ""),
+        ("hidden/kept/b", ""),
+        ("hidden/kept/c", ""),
+        ("hidden-not", ""),
+        ("empty/x", ""),
+    ]);
+    let context = Context::open(folder.path(), None).unwrap();
+    let mut paths = Vec::new();
+    context.each(|path, _| paths.push(path.to_owned())).unwrap();
+    assert_eq!(
+        paths,
+        [
+            ".dockerignore",
+            "Dockerfile",
+            "a",
+            "a-b",
+            "a.c",
+            "a.c/x",
+            "a/x",
+            "a/y",
+            "a/y/z",
+            "hidden",
+            "hidden-not",
+            "hidden/kept",
+            "hidden/kept/b"
+        ]
+    );
+    let made = context.listing().unwrap();
+    assert_eq!(made.digest(), context.digest().unwrap());
+    assert!(context.differing(&made, |_| true).unwrap().is_empty());
+    for name in ["a/x", "a.c/x"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    for name in ["a-b", "new", "hidden/kept/c"] {
+        fs::write(folder.path().join(name), "1").unwrap();
+    }
+    let now = context.listing().unwrap();
+    let differing = context.differing(&made, |path| path != "a.c/x").unwrap();
+    assert_eq!(differing.into_iter().collect::<Vec<_>>(), ["a-b", "a/x", "new"]);
+    assert_eq!(made.differing(&now), context.differing(&made, |_| true).unwrap());
 }
 
 #[test]

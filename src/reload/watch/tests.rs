@@ -167,3 +167,14 @@ fn ten_thousand_files_are_all_seen() {
     }
     tried.sees(&names.iter().map(String::as_str).collect::<Vec<_>>());
 }
+
+#[test]
+fn who_only_reads_makes_no_event() {
+    let of = |kind| says_nothing(&Event::new(kind));
+    assert!(of(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+    assert!(of(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+    assert!(!of(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+    assert!(!of(EventKind::Create(CreateKind::File)));
+    let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+    assert!(!says_nothing(&lost), "events were lost");
+}
