@@ -150,6 +150,12 @@ pub enum K8sError {
         /// Why.
         problem: String,
     },
+    /// The API server that answered before does not now.
+    #[error("the cluster does not answer: {problem}")]
+    Away {
+        /// What the connection came to.
+        problem: String,
+    },
     /// A local port can't be listened on, or no pod is there to forward to.
     #[error("can't forward to {target}: {problem}")]
     Forward {
@@ -195,6 +201,19 @@ impl K8sError {
     }
 }
 
+/// Why nothing could be forwarded to `target`.
+pub(super) fn not_forwarded(target: &impl ToString, error: &kube::Error) -> K8sError {
+    match error {
+        kube::Error::Service(_) | kube::Error::HyperError(_) => K8sError::Away {
+            problem: plain(error),
+        },
+        other => K8sError::Forward {
+            target: target.to_string(),
+            problem: plain(other),
+        },
+    }
+}
+
 /// Nothing, where the user may not read it: for what is only looked at to know more.
 pub fn allowed<T>(found: Result<T, K8sError>) -> Result<Option<T>, K8sError> {
     match found {
@@ -235,7 +254,7 @@ impl Diagnose for K8sError {
                 "check this context's user and certificates in the kubeconfig, or choose another --context"
                     .to_owned(),
             ),
-            Self::Unreachable { .. } => {
+            Self::Away { .. } | Self::Unreachable { .. } => {
                 Some("vadev doctor checks Docker and the cluster; vadev up starts it".to_owned())
             }
             Self::DifferentCluster { .. } => {

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::report::Reporter;
 
 use super::client::Cluster;
-use super::error::{K8sError, plain};
+use super::error::{K8sError, not_forwarded};
 use super::ready::readiness;
 
 /// Where a forward leads.
@@ -114,7 +114,7 @@ async fn carry(mut stream: TcpStream, cluster: &Cluster, target: &ForwardTarget)
     };
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &target.namespace);
     let listed = pods.list(&ListParams::default().labels(&target.selector)).await;
-    let listed = listed.map_err(|e| problem(plain(&e)))?;
+    let listed = listed.map_err(|error| not_forwarded(target, &error))?;
     let running = listed.items.iter().filter(|pod| {
         pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
             && pod.metadata.deletion_timestamp.is_none()
@@ -127,7 +127,7 @@ async fn carry(mut stream: TcpStream, cluster: &Cluster, target: &ForwardTarget)
     let mut forwarder = pods
         .portforward(&name, &[target.port])
         .await
-        .map_err(|e| problem(plain(&e)))?;
+        .map_err(|error| not_forwarded(target, &error))?;
     let error = forwarder.take_error(target.port);
     let Some(mut upstream) = forwarder.take_stream(target.port) else {
         return Err(problem(format!("{name} gave no stream")));

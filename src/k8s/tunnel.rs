@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::client::Cluster;
-use super::error::{K8sError, plain};
+use super::error::{K8sError, not_forwarded};
 
 /// How long the API server and the kubelet may take to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,15 +28,16 @@ pub struct Tunnel {
 impl Tunnel {
     /// Connects. That nothing listens there comes out with the first read.
     pub async fn open(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Self, K8sError> {
+        let target = format!("{namespace}/{pod} port {port}");
         let problem = |problem: String| K8sError::Forward {
-            target: format!("{namespace}/{pod} port {port}"),
+            target: target.clone(),
             problem,
         };
         let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
         let opened = timeout(PATIENCE, pods.portforward(pod, &[port])).await;
         let mut forwarder = opened
             .map_err(|_| problem(format!("no connection within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| problem(plain(&error)))?;
+            .map_err(|error| not_forwarded(&target, &error))?;
         let Some(stream) = forwarder.take_stream(port) else {
             return Err(problem("it gave no stream".to_owned()));
         };

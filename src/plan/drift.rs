@@ -99,7 +99,7 @@ fn compare(path: &str, desired: &Value, live: &Value, found: &mut Vec<String>) {
                     Some(value) => compare(&path, wanted, value, found),
                     // The API server drops empty values.
                     None if is_empty(wanted) => {}
-                    None => found.push(format!("{path} removed")),
+                    None => found.push(format!("{path} is missing")),
                 }
             }
         }
@@ -117,7 +117,7 @@ fn lists(path: &str, desired: &[Value], live: &[Value], found: &mut Vec<String>)
             let path = format!("{path}[{name}]");
             match (item, wanted) {
                 (Some(item), Some(wanted)) => compare(&path, wanted, item, found),
-                (None, _) => found.push(format!("{path} removed")),
+                (None, _) => found.push(format!("{path} is missing")),
                 // Others' business.
                 (_, None) => {}
             }
@@ -276,7 +276,7 @@ mod tests {
         let live = json!({ "env": [{ "name": "B", "value": "1" }], "args": ["x"] });
         assert_eq!(
             drift(&desired, &live),
-            ["env[A] removed", "args 1 entries → 2", "label removed"]
+            ["env[A] is missing", "args 1 entries → 2", "label is missing"]
         );
     }
 }
