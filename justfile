@@ -19,10 +19,10 @@ check:
 test:
     cargo test && cargo test --test e2e -- --include-ignored --test-threads=1
 
-# The end-to-end tests that need more images, more nodes or a cluster of their own
+# The end-to-end tests that need more images, a cluster that is not vadev's, or the container engine for themselves
 test-slow:
     cargo test --features slow --lib toolchain
-    cargo test --test e2e --features slow -- --include-ignored --test-threads=1 applied:: capacity:: compose:: elsewhere:: monitoring:: nodes:: partial:: promote:: reload_engine:: reload_truth:: supply::
+    cargo test --test e2e --features slow -- --include-ignored --test-threads=1 applied:: compose:: elsewhere:: monitoring:: reload_engine::
 
 # The platform on this machine, and away again
 up *ARGS:

@@ -2,34 +2,38 @@
 //! for a running platform, which costs two seconds where there is one. None asserts times.
 //!
 //! `cargo test --test e2e -- --include-ignored --test-threads=1`, and with `--features slow` the modules that need more images,
-//! more nodes, a cluster of their own, or much patience.
+//! a cluster that is not vadev's, or the container engine for themselves.
 
 #![cfg_attr(not(feature = "slow"), allow(dead_code))]
 
 mod harness;
 mod sample;
 
+mod capacity;
 mod data;
 mod diagnosis;
 mod images;
 mod lifecycle;
 mod mesh;
+mod nodes;
 mod operate_backup;
 mod operate_context;
 mod operate_look;
 mod operate_mesh;
 mod operate_rollout;
 mod own_service;
+mod partial;
 mod platform;
 mod policy;
+mod promote;
 mod recovery;
 mod reload;
+mod reload_truth;
 mod reload_ways;
+mod supply;
 
 #[cfg(feature = "slow")]
 mod applied;
-#[cfg(feature = "slow")]
-mod capacity;
 #[cfg(feature = "slow")]
 mod compose;
 #[cfg(feature = "slow")]
@@ -37,14 +41,4 @@ mod elsewhere;
 #[cfg(feature = "slow")]
 mod monitoring;
 #[cfg(feature = "slow")]
-mod nodes;
-#[cfg(feature = "slow")]
-mod partial;
-#[cfg(feature = "slow")]
-mod promote;
-#[cfg(feature = "slow")]
 mod reload_engine;
-#[cfg(feature = "slow")]
-mod reload_truth;
-#[cfg(feature = "slow")]
-mod supply;
