@@ -119,7 +119,9 @@ impl Init {
             let built = said.build.is_some();
             let inferred = infer(&text, said.target.as_deref(), &args, built, &look(&folder));
             let has_rules = said.sync.is_some();
-            let new = !has_rules && !inferred.sync.is_empty();
+            // What stays with the Dockerfile needs no more than to be there.
+            let known = inferred.partly && loaded.workspace.services.contains_key(name);
+            let new = !has_rules && !known && !inferred.sync.is_empty();
             found.insert(
                 name.clone(),
                 Proposal {

@@ -37,15 +37,19 @@ pub struct FromSource {
     notes: Vec<String>,
 }
 
-/// Where a service's source is, if the workspace has it and no image is to run instead: the folder that `vadev.yaml` names,
-/// which must then be buildable, or the usual folder where it has a Dockerfile.
+/// Where a service's source is, if the workspace has it and no image is to run instead: the folder of a service of which
+/// `vadev.yaml` says where it is or how it is built, which must then be buildable, or the usual folder where it has a Dockerfile.
 pub fn source(platform: &Platform, sized: &SizedService) -> Option<PathBuf> {
     if sized.image.is_some() {
         return None;
     }
     let folder = platform.root().join(&sized.source);
-    let dockerfile = sized.workspace.dockerfile.as_deref().unwrap_or("Dockerfile");
-    (sized.workspace.source.is_some() || folder.join(dockerfile).is_file()).then_some(folder)
+    let said = &sized.workspace;
+    // Whoever says how it is built wants it built, and no stand-in for a misspelt file.
+    let named =
+        said.source.is_some() || said.dockerfile.is_some() || said.target.is_some() || !said.args.is_empty();
+    let dockerfile = said.dockerfile.as_deref().unwrap_or("Dockerfile");
+    (named || folder.join(dockerfile).is_file()).then_some(folder)
 }
 
 /// The services of a stack that are built from the workspace's source.

@@ -1,6 +1,6 @@
 //! What single lines of a Dockerfile bring along: COPY, ADD, and the mounts of RUN.
 
-use super::dockerfile::{Attributes, Copy, Instruction, plain};
+use super::dockerfile::{Attributes, Copy, Instruction, WRITTEN, plain};
 use super::scope::{Scope, join};
 use crate::image::{unquoted, words};
 
@@ -49,7 +49,12 @@ pub(super) fn copy(instruction: &Instruction, scope: &Scope<'_>) -> Option<Copy>
         rest.iter().map(|word| unquoted(word)).collect()
     };
     let to = paths.pop()?;
-    paths.retain(|word| !word.starts_with("<<") && !word.contains("://"));
+    let written = |word: &String| word.starts_with("<<") || word.contains("://");
+    if paths.iter().all(written) {
+        from = Some(WRITTEN.to_owned());
+    } else {
+        paths.retain(|word| !written(word));
+    }
     if paths.is_empty() {
         return None;
     }
@@ -64,17 +69,25 @@ pub(super) fn copy(instruction: &Instruction, scope: &Scope<'_>) -> Option<Copy>
     let to = scope.fill(&to).filter(|_| plainly).and_then(|to| {
         let folder = to.ends_with('/') || to == "." || to.ends_with("/.") || sources.len() > 1;
         let mut to = join(scope.workdir.as_deref(), &to)?;
-        if folder && !to.ends_with('/') {
+        let file = sources.first().map(String::as_str).unwrap_or_default();
+        let folder = if folder {
+            Some(true)
+        } else {
+            scope.is_folder(&to, file)
+        };
+        if folder == Some(true) && !to.ends_with('/') {
             to.push('/');
         }
-        Some(to)
+        Some((to, folder.is_none()))
     });
+    let (to, unsettled) = to.map_or((None, false), |(to, unsettled)| (Some(to), unsettled));
     Some(Copy {
         line: instruction.line,
         unpacked: instruction.keyword == "ADD" && sources.iter().any(|source| is_archive(source)),
         from,
         sources,
         to,
+        unsettled,
         attributes,
         used_by_run: false,
     })

@@ -7,6 +7,8 @@ use super::dockerfile::Copy;
 /// One line that copies out of the build's context.
 #[derive(Debug, Clone)]
 pub(super) struct CopyLine {
+    /// Its place among the lines that make the image.
+    pub at: usize,
     /// What it says.
     pub copy: Copy,
     /// One for each of its own.
@@ -14,8 +16,9 @@ pub(super) struct CopyLine {
 }
 
 impl CopyLine {
-    pub fn new(copy: Copy) -> Self {
+    pub fn new(at: usize, copy: Copy) -> Self {
         Self {
+            at,
             sources: copy.sources.iter().map(|source| matcher(source)).collect(),
             copy,
         }
@@ -26,42 +29,96 @@ impl CopyLine {
         self.sources.iter().flatten().any(|glob| covers(glob, path))
     }
 
-    /// Where it puts a file.
+    /// Where it puts a file; `None` where only the image knows.
     pub fn place(&self, path: &str, source_is_folder: &dyn Fn(&str) -> bool) -> Option<String> {
-        let covering = |glob: &Option<GlobMatcher>| glob.as_ref().is_some_and(|glob| covers(glob, path));
-        let at = self.sources.iter().position(covering)?;
+        let covering = |glob: &Option<GlobMatcher>| glob.as_ref().and_then(|glob| covered(glob, path));
+        let (at, part) = self
+            .sources
+            .iter()
+            .enumerate()
+            .find_map(|(at, glob)| Some((at, covering(glob)?)))?;
         let source = self.copy.sources.get(at)?;
-        let rest = path
-            .strip_prefix(source.as_str())
-            .unwrap_or(path)
-            .trim_start_matches('/');
+        let rest = path[part.len()..].trim_start_matches('/');
         let name = path.rsplit('/').next().unwrap_or(path);
         let to = self.copy.to.as_deref()?;
         let folder = to.ends_with('/');
-        if source.contains(['*', '?', '[']) {
-            return (folder && !path.contains('/')).then(|| format!("{to}{name}"));
+        let pattern = source.contains(['*', '?', '[']);
+        // What is in a folder goes into the target; a pattern may have met more than that folder.
+        if !rest.is_empty() && (part.is_empty() || pattern || source_is_folder(part)) {
+            return (!pattern || folder).then(|| format!("{}/{rest}", to.trim_end_matches('/')));
         }
-        if !rest.is_empty() && (source.is_empty() || source_is_folder(source)) {
-            return Some(format!("{}/{rest}", to.trim_end_matches('/')));
+        if folder {
+            return Some(format!("{to}{name}"));
         }
-        Some(if folder {
-            format!("{to}{name}")
-        } else {
-            to.to_owned()
-        })
+        (!pattern && !self.copy.unsettled).then(|| to.to_owned())
+    }
+
+    /// What it puts over the files of earlier lines. Of a folder of the context each file is asked for by itself; what comes
+    /// from elsewhere may be a folder.
+    pub fn over(&self) -> Vec<Over> {
+        let Some(to) = self.copy.to.as_deref() else {
+            return Vec::new();
+        };
+        let below = self.copy.from.is_some();
+        let over = |path: String, below: bool| Over {
+            at: self.at,
+            line: self.copy.line,
+            path,
+            below,
+        };
+        let Some(folder) = to.strip_suffix('/') else {
+            return vec![over(to.to_owned(), below)];
+        };
+        let mut all = Vec::new();
+        for source in &self.copy.sources {
+            let name = source.rsplit('/').next().unwrap_or_default();
+            if !name.is_empty() {
+                all.push(over(format!("{folder}/{name}"), below));
+            }
+            // A folder's content goes into the target itself; what has an ending is a file.
+            if below && !name.contains('.') {
+                all.push(over(folder.to_owned(), true));
+            }
+        }
+        all
+    }
+}
+
+/// What a line puts over the files of those before it.
+#[derive(Debug, Clone)]
+pub(super) struct Over {
+    /// The line's place among those that make the image.
+    pub at: usize,
+    /// Its number in the Dockerfile.
+    pub line: usize,
+    /// Absolute, in the image.
+    pub path: String,
+    below: bool,
+}
+
+impl Over {
+    /// Whether a file of the image is under it, or may be.
+    pub fn covers(&self, place: &str) -> bool {
+        let rest = place.strip_prefix(self.path.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || (self.below && rest.starts_with('/')))
     }
 }
 
 /// A folder's pattern covers all that is below it; the empty one everything.
 pub(super) fn covers(glob: &GlobMatcher, path: &str) -> bool {
+    covered(glob, path).is_some()
+}
+
+/// The part of a path that a pattern means: the path, or a folder above it.
+fn covered<'p>(glob: &GlobMatcher, path: &'p str) -> Option<&'p str> {
     let mut part = path;
     loop {
         if glob.is_match(part) {
-            return true;
+            return Some(part);
         }
         match part.rsplit_once('/') {
             Some((above, _)) => part = above,
-            None => return glob.glob().glob().is_empty(),
+            None => return glob.glob().glob().is_empty().then_some(""),
         }
     }
 }

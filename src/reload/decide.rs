@@ -6,8 +6,8 @@ use std::fmt;
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
-use super::copy_line::{CopyLine, covers, matcher};
-use super::dockerfile::{Attributes, Dockerfile, plain};
+use super::copy_line::{CopyLine, Over, covers, matcher};
+use super::dockerfile::{Attributes, Copy, Dockerfile, plain};
 use super::rules::Rules;
 use crate::image::OUTSIDE;
 
@@ -71,6 +71,8 @@ pub struct Recipe {
     pub dockerfile: String,
     /// Its COPY lines of the stage that becomes the image.
     copies: Vec<CopyLine>,
+    /// What each line puts over the files of those before it.
+    over: Vec<Over>,
     /// What the COPY lines of all stages name, without patterns.
     named: Vec<String>,
     /// The rules were read off the Dockerfile: what else it does with a file counts, too.
@@ -133,12 +135,13 @@ impl Recipe {
         let Some(stage) = file.target(target) else {
             return self;
         };
-        self.copies = file
-            .copies(stage, args)
-            .into_iter()
-            .filter(|copy| copy.from.is_none())
-            .map(CopyLine::new)
-            .collect();
+        for (at, copy) in file.copies(stage, args).into_iter().enumerate() {
+            let line = CopyLine::new(at, copy);
+            self.over.extend(line.over());
+            if line.copy.from.is_none() {
+                self.copies.push(line);
+            }
+        }
         let others = file.stages.iter().filter(|other| !std::ptr::eq(*other, stage));
         let sources = others
             .flat_map(|other| file.copies(other, args))
@@ -245,7 +248,10 @@ impl Recipe {
         if let Some(copy) = last.filter(|copy| copy.unpacked) {
             return Some(format!("line {} of {file} unpacks it", copy.line));
         }
-        if let Some(copy) = last.filter(|copy| copy.to.is_none()) {
+        let unknown = |copy: &&Copy| {
+            copy.to.is_none() || (copy.unsettled && copy.sources.iter().any(|source| source == path))
+        };
+        if let Some(copy) = last.filter(unknown) {
             return Some(format!(
                 "line {} of {file} copies it to a place that only a build knows",
                 copy.line
@@ -254,6 +260,11 @@ impl Recipe {
         if let Some((one, other)) = self.copied_twice(path) {
             return Some(format!(
                 "lines {one} and {other} of {file} copy it to different places"
+            ));
+        }
+        if let Some(over) = self.covered_by(path) {
+            return Some(format!(
+                "line {over} of {file} puts something else in its place, or may"
             ));
         }
         let used = self.used.iter().find(|(_, glob)| covers(glob, path));
@@ -312,6 +323,23 @@ impl Recipe {
     /// The last line that takes a path: it is the one whose content the image has.
     fn copy_of(&self, path: &str) -> Option<&CopyLine> {
         self.copies.iter().rev().find(|line| line.takes(path))
+    }
+
+    /// A later line that puts something where this path's file is.
+    fn covered_by(&self, path: &str) -> Option<usize> {
+        let own = self.copy_of(path)?;
+        let place = own.place(path, &|_| true)?;
+        let later = self.over.iter().filter(|over| over.at > own.at);
+        later
+            .clone()
+            .find(|over| over.covers(&place))
+            .map(|over| over.line)
+    }
+
+    /// Whether the replicas have a file as the source has it. Of what was read off a Dockerfile, that holds only for what the
+    /// image has as it is; a rule that a person has written down is believed.
+    pub fn is_given(&self, path: &str) -> bool {
+        !self.inferred || self.made_by(path).is_none()
     }
 
     /// Two lines that copy a path to different places, as far as anybody knows.

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::copied::{Mount, copy, mounted};
-use super::scope::{Scope, join};
+use super::scope::Scope;
 pub use crate::image::Instruction;
-use crate::image::{instructions, unquoted};
+use crate::image::instructions;
 
 /// A Dockerfile, stage by stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,18 +30,23 @@ pub struct Stage {
     pub instructions: Vec<Instruction>,
 }
 
+/// Where files come from that a here-document or an address of the network is.
+pub const WRITTEN: &str = "the Dockerfile itself or the network";
+
 /// Files that come into the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
     /// Where it stands in the Dockerfile, from 1.
     pub line: usize,
-    /// Set where the files come from another stage or image instead of the build context.
+    /// Set where the files come from another stage or image instead of the build context, or are none: [`WRITTEN`].
     pub from: Option<String>,
     /// Paths or patterns in the context, without leading `./` and trailing `/`; `.` is the empty text, and so is what
     /// cannot be known.
     pub sources: Vec<String>,
     /// Absolute path in the image; ends in `/` where it can only be a folder. `None` where the file does not say it.
     pub to: Option<String>,
+    /// Whether a file goes into `to` or becomes it, only the image knows; a folder's content goes into it in any case.
+    pub unsettled: bool,
     /// What it says about owner and mode; `None` where only a build knows what that means.
     pub attributes: Option<Attributes>,
     /// A RUN stands after it in its stage, and may have made something of the files.
@@ -198,16 +203,18 @@ impl Dockerfile {
             for instruction in std::mem::take(&mut waiting).iter().chain(&stage.instructions) {
                 let arguments = instruction.arguments.as_str();
                 match instruction.keyword.as_str() {
-                    "WORKDIR" => {
-                        let path = scope.fill(&unquoted(arguments));
-                        scope.workdir = path.and_then(|path| join(scope.workdir.as_deref(), &path));
-                    }
+                    "WORKDIR" => scope.enter(arguments),
                     "ARG" => scope.declare(arguments),
                     "ENV" => scope.environment(arguments),
                     "ONBUILD" => waiting.extend(later(instruction)),
                     _ => {}
                 }
                 each(instruction, &scope);
+                if ["COPY", "ADD"].contains(&instruction.keyword.as_str())
+                    && let Some(to) = copy(instruction, &scope).and_then(|copy| copy.to)
+                {
+                    scope.has(&to, to.ends_with('/'));
+                }
             }
         }
     }

@@ -40,7 +40,8 @@ pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
     let part: String = drafts.iter().map(|draft| section(draft)).collect();
     if text.trim().is_empty() {
         return Placed::Whole(format!(
-            "apiVersion: vadev.dev/v1\nkind: Workspace\nname: {name}\nservices:\n{part}"
+            "apiVersion: vadev.dev/v1\nkind: Workspace\nname: {}\nservices:\n{part}",
+            quoted(name)
         ));
     }
     let Some(at) = text.lines().position(|line| line.starts_with("services:")) else {
@@ -89,8 +90,10 @@ fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
         if said.is_none() {
             put("source", &quoted(draft.source))?;
         }
-        let rules: Vec<String> = draft.inferred.sync.iter().map(rule).collect();
-        put("sync", &format!("[{}]", rules.join(", ")))?;
+        if !draft.inferred.partly {
+            let rules: Vec<String> = draft.inferred.sync.iter().map(rule).collect();
+            put("sync", &format!("[{}]", rules.join(", ")))?;
+        }
         if let Some(build) = &draft.inferred.build {
             let env = env(build).map(|env| format!(", env: {env}")).unwrap_or_default();
             put("build", &format!("{{ command: {}{env} }}", command(build)))?;
@@ -105,7 +108,9 @@ fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
                 source: Some(draft.source.to_owned()),
                 ..WorkspaceService::default()
             });
-        service.sync = Some(draft.inferred.sync.clone());
+        if !draft.inferred.partly {
+            service.sync = Some(draft.inferred.sync.clone());
+        }
         service.build = draft.inferred.build.clone().or(service.build.take());
     }
     (read(&now)? == wanted).then_some(now)
@@ -114,12 +119,20 @@ fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
 /// One service, indented by two.
 fn section(draft: &Draft<'_>) -> String {
     let mut text = vec![format!(
-        "  {}:\n    source: {}\n    sync:\n",
+        "  {}:\n    source: {}\n",
         draft.name,
         quoted(draft.source)
     )];
-    for one in &draft.inferred.sync {
-        text.push(format!("      - {}\n", rule(one)));
+    if draft.inferred.partly {
+        text.push(
+            "    # Its sync rules are read off the Dockerfile: `vadev init --dry-run` shows them.\n"
+                .to_owned(),
+        );
+    } else {
+        text.push("    sync:\n".to_owned());
+        for one in &draft.inferred.sync {
+            text.push(format!("      - {}\n", rule(one)));
+        }
     }
     if let Some(build) = &draft.inferred.build {
         text.push(format!("    build:\n      command: {}\n", command(build)));
@@ -178,6 +191,7 @@ mod tests {
                 command: vec!["go".into(), "-ldflags".into(), "-s -w".into()],
                 env: IndexMap::from([("CGO_ENABLED".to_owned(), "0".to_owned())]),
             }),
+            partly: false,
             notes: vec![],
         }
     }

@@ -5,44 +5,152 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::dockerfile::{Dockerfile, plain};
-use super::scope::Scope;
+use super::scope::{Scope, join};
 use crate::image::{unquoted, words};
 
 /// A `go build` with a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GoBuild {
-    /// Where the result goes in the stage, plain.
-    output: String,
+    /// Where the result goes in the stage.
+    output: Output,
     /// Flags and packages, or why it can't be run here.
     pub words: Result<Vec<String>, String>,
     /// What it sets for Go.
     pub env: IndexMap<String, String>,
     /// Link flags that only a build of the image knows.
     pub left_out: Option<String>,
+    /// Whether the Dockerfile says that it is built without cgo.
+    pub says_cgo: bool,
+}
+
+/// Where a result goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Output {
+    /// An absolute path.
+    At(String),
+    /// Below a folder that only the base image knows, plain.
+    Below(String),
 }
 
 impl GoBuild {
-    /// Whether its result is at this path of the stage.
+    /// Whether its result is at this path of the stage, as far as that is known: where only the base image knows the folder
+    /// that it is built in, names have to do.
     pub fn makes(&self, result: &str) -> bool {
         let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-        self.output == result || name(&self.output) == name(result)
+        match &self.output {
+            Output::At(path) => *path == format!("/{result}"),
+            Output::Below(path) => {
+                name(path) == name(result) && format!("/{result}").ends_with(&format!("/{path}"))
+            }
+        }
     }
 }
 
 /// Everything that a stage builds with Go.
 pub(super) fn builds(file: &Dockerfile, stage: &str, args: &BTreeMap<String, String>) -> Vec<GoBuild> {
+    let copies = file.target(Some(stage)).map(|one| file.copies(one, args));
+    let others: Vec<_> = copies
+        .into_iter()
+        .flatten()
+        .filter(|copy| copy.from.is_some())
+        .collect();
     let mut found = Vec::new();
+    let mut changed = None;
     file.runs(stage, args, |run, at_root, scope| {
-        found.extend(of_run(&run.arguments, at_root, scope));
+        // What another stage has made lies in the source.
+        let within = |to: &String| {
+            scope
+                .workdir
+                .as_ref()
+                .is_none_or(|folder| to.starts_with(folder.as_str()))
+        };
+        let copied = others
+            .iter()
+            .find(|copy| copy.line < run.line && copy.to.as_ref().is_none_or(within));
+        changed = changed.or(copied.map(|copy| copy.line));
+        found.extend(of_run(run.line, &run.arguments, at_root, scope, &mut changed));
     });
     found
 }
 
-fn of_run(arguments: &str, at_root: bool, scope: &Scope<'_>) -> Vec<GoBuild> {
+/// Begins what comes to be only under a condition, or more than once.
+const CONDITIONS: [&str; 6] = ["if", "elif", "case", "for", "while", "until"];
+
+/// Whether a command of the shell leaves a source as it is: what else it does, a build on this machine does without.
+fn is_harmless(command: &[String]) -> bool {
+    const TOOLS: [&str; 30] = [
+        "addgroup",
+        "adduser",
+        "apk",
+        "apt",
+        "apt-get",
+        "cd",
+        "dnf",
+        "echo",
+        "export",
+        "getent",
+        "git",
+        "go",
+        "groupadd",
+        "ldd",
+        "ls",
+        "microdnf",
+        "mkdir",
+        "popd",
+        "pushd",
+        "pwd",
+        "set",
+        "sh",
+        "strip",
+        "test",
+        "true",
+        "uname",
+        "update-ca-certificates",
+        "upx",
+        "useradd",
+        "yum",
+    ];
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let into = |at: usize| {
+        let (_, file) = words[at].rsplit_once('>')?;
+        let file = if file.is_empty() { words.get(at + 1)? } else { file };
+        (!file.starts_with("/dev/") && !file.starts_with('&')).then_some(())
+    };
+    let writes = (0..words.len()).any(|at| into(at).is_some());
+    let apart = |path: &&str| {
+        ["/var/", "/tmp/", "/root/", "/usr/", "/etc/"]
+            .iter()
+            .any(|folder| path.starts_with(folder))
+    };
+    !writes
+        && match words.as_slice() {
+            [] => true,
+            ["go", verb, ..] => !["generate", "fmt", "fix", "get", "run"].contains(verb),
+            ["sh" | "git", rest @ ..] => matches!(rest, ["config", ..]),
+            ["rm", rest @ ..] => rest.iter().filter(|word| !word.starts_with('-')).all(apart),
+            ["chmod" | "chown", ..] => true,
+            [tool, ..] => TOOLS.contains(tool),
+        }
+}
+
+fn of_run(
+    line: usize,
+    arguments: &str,
+    at_root: bool,
+    scope: &Scope<'_>,
+    changed: &mut Option<usize>,
+) -> Vec<GoBuild> {
     let mut at_root = at_root;
     let mut exported = Vec::new();
     let mut found = Vec::new();
-    for command in commands(arguments) {
+    let commands = commands(arguments);
+    let first = |command: &Vec<String>| {
+        command
+            .first()
+            .is_some_and(|word| CONDITIONS.contains(&word.as_str()))
+    };
+    let conditional = commands.iter().any(first);
+    for command in commands {
         let assigned = command.iter().take_while(|word| is_assignment(word)).count();
         let (assignments, rest) = command.split_at(assigned);
         match rest.first().map(String::as_str) {
@@ -50,9 +158,20 @@ fn of_run(arguments: &str, at_root: bool, scope: &Scope<'_>) -> Vec<GoBuild> {
             Some("export") => exported.extend(rest[1..].iter().cloned()),
             Some("go") if rest.get(1).is_some_and(|word| word == "build") => {
                 let all: Vec<String> = exported.iter().chain(assignments).cloned().collect();
-                found.extend(build(&rest[2..], &all, at_root, scope));
+                found.extend(build(&rest[2..], &all, at_root, scope).map(|mut build| {
+                    if conditional {
+                        build.words =
+                            Err("under a condition, which only a build of the image knows".to_owned());
+                    } else if let Some(line) = changed {
+                        build.words = Err(format!("after line {line}, which may change what it is made of"));
+                    }
+                    build
+                }));
             }
             _ => {}
+        }
+        if !is_harmless(rest) {
+            changed.get_or_insert(line);
         }
     }
     found
@@ -144,14 +263,22 @@ fn build(words: &[String], assignments: &[String], at_root: bool, scope: &Scope<
             }
         }
     }
-    if env.shift_remove("CGO_ENABLED").is_some_and(|value| value == "1") {
+    let cgo = env.shift_remove("CGO_ENABLED");
+    let says_cgo = cgo.is_some();
+    if cgo.is_some_and(|value| value == "1") {
         why = Some("with cgo, against the libraries of its stage".to_owned());
     }
+    let output = output?;
+    let output = match join(scope.workdir.as_deref(), &output) {
+        Some(path) => Output::At(path),
+        None => Output::Below(plain(&output)),
+    };
     Some(GoBuild {
-        output: plain(&output?),
+        output,
         words: why.map_or(Ok(kept), Err),
         env,
         left_out,
+        says_cgo,
     })
 }
 
@@ -176,18 +303,18 @@ mod tests {
              (go build -o=/out/b -tags 'x y' ./cmd/$CMD) && cargo build -o /c > log",
         );
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0].output, "out/a");
+        assert!(found[0].makes("out/a"));
         assert_eq!(found[0].words, Ok(owned(&["./cmd/a"])));
         assert_eq!(found[0].env["GOAMD64"], "v2");
-        assert_eq!(found[1].output, "out/b");
+        assert!(found[1].makes("out/b") && !found[1].makes("out/x/b"));
         assert_eq!(found[1].words, Ok(owned(&["-tags", "x y", "./cmd/api"])));
-        assert!(found[0].makes("out/a") && found[0].makes("usr/bin/a") && !found[0].makes("out/b"));
+        assert!(!found[0].makes("usr/bin/a") && !found[0].makes("out/b"));
     }
 
     #[test]
     fn values_are_filled_in_or_left_out() {
         let found = of("RUN go build -ldflags \"-X main.v=$VERSION\" -o /out/$CMD .").remove(0);
-        assert_eq!(found.output, "out/api");
+        assert!(found.makes("out/api"));
         assert_eq!(found.words, Ok(owned(&["-ldflags", "-X main.v=dev", "."])));
         let found = of("RUN go build -ldflags=\"-X main.v=$(git describe --tags)\" -o /out/a .").remove(0);
         assert_eq!(found.words, Ok(owned(&["."])));
@@ -209,6 +336,18 @@ mod tests {
                 "only a build of the image knows",
             ),
             (
+                "RUN if [ -n \"$RACE\" ]; then go build -race -o /out/a .; else go build -o /out/a .; fi",
+                "under a condition",
+            ),
+            ("RUN go generate ./...\nRUN go build -o /out/a .", "after line 6"),
+            ("RUN sed -i s/a/b/ x.go && go build -o /out/a .", "after line 6"),
+            ("RUN rm -rf internal/dev; go build -o /out/a .", "after line 6"),
+            ("RUN echo x > version.go && go build -o /out/a .", "after line 6"),
+            (
+                "COPY --from=web /dist ./web/dist\nRUN go build -o /out/a .",
+                "after line 6",
+            ),
+            (
                 "RUN go build -o /out/a -tags $TAGS .",
                 "only a build of the image knows",
             ),
@@ -218,6 +357,13 @@ mod tests {
                 words.as_ref().is_err_and(|told| told.contains(why)),
                 "{run}: {words:?}"
             );
+        }
+        for run in [
+            "RUN apt-get update && apt-get install -y git > /dev/null && rm -rf /var/lib/apt/lists/*\nRUN go mod download\n\
+             RUN mkdir -p /out && go vet ./... && go build -o /out/a .",
+            "COPY --from=tools /usr/bin/upx /usr/bin/upx\nRUN go build -o /out/a . && upx /out/a",
+        ] {
+            assert_eq!(of(run).remove(0).words, Ok(owned(&["."])), "{run}");
         }
         assert!(of("RUN go build ./...").is_empty() && of("RUN go vet && go test -o /x").is_empty());
         let text = "FROM golang AS build\nCOPY . .\nRUN go build -o /a\nWORKDIR x\nRUN go build -o /b\n";

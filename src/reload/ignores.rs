@@ -46,6 +46,8 @@ pub struct Ignores {
     git: BTreeMap<PathBuf, Gitignore>,
     /// Ignored by git and wanted all the same: a sync rule names it.
     wanted: Vec<PathBuf>,
+    /// Left out of the image's build as a whole, and wanted all the same.
+    wanted_apart: Vec<PathBuf>,
     /// Named by the Dockerfile: part of the image, even where git ignores them.
     copied: Vec<PathBuf>,
     /// Say how the image is built.
@@ -65,6 +67,7 @@ impl Ignores {
             docker,
             git: BTreeMap::new(),
             wanted: Vec::new(),
+            wanted_apart: Vec::new(),
             copied: Vec::new(),
             watched: Vec::new(),
         }
@@ -100,9 +103,22 @@ impl Ignores {
         self.git.insert(folder.to_owned(), built(&builder));
     }
 
-    /// Names what a rule copies: git's opinion about it does not count, for build results are ignored as a rule.
-    pub fn want(&mut self, path: &Path) {
-        self.wanted.push(self.root.join(path));
+    /// Names what a rule copies: git's opinion about it does not count, for build results are ignored as a rule. Neither does
+    /// that of the image's build, where it leaves all of it out: where it leaves out a part only, `some` of it is taken, and
+    /// that part stays out.
+    pub fn want(&mut self, path: &Path, some: bool) {
+        let full = self.root.join(path);
+        if self.docker.ignores(path) && !some {
+            self.wanted_apart.push(full.clone());
+        }
+        if self.git_ignores(&full, true) || self.git_ignores(&full, false) {
+            self.wanted.push(full);
+        }
+    }
+
+    /// Whether the image's build leaves out a path below the root.
+    pub fn is_apart(&self, path: &Path) -> bool {
+        self.docker.ignores(path)
     }
 
     /// Names what the Dockerfile copies by its name: where git ignores just that, or a folder above it, its opinion does not
@@ -131,17 +147,19 @@ impl Ignores {
         {
             return true;
         }
-        let wanted = |wanted: &PathBuf| path.starts_with(wanted) || (is_folder && wanted.starts_with(path));
-        if self.wanted.iter().any(wanted) {
-            return false;
-        }
+        let leads = |wanted: &PathBuf| path.starts_with(wanted) || (is_folder && wanted.starts_with(path));
         // A folder that the build ignores may hold exceptions, so it is looked into.
         let skipped = if is_folder {
             self.docker.prunes(below)
         } else {
             self.docker.ignores(below)
         };
-        skipped || (self.git_ignores(path, is_folder) && !self.is_copied(path, is_folder))
+        if skipped && !self.wanted_apart.iter().any(leads) {
+            return true;
+        }
+        self.git_ignores(path, is_folder)
+            && !self.wanted.iter().any(leads)
+            && !self.is_copied(path, is_folder)
     }
 
     fn is_copied(&self, path: &Path, is_folder: bool) -> bool {
@@ -209,7 +227,7 @@ mod tests {
         );
         ignores.add_gitignore(Path::new("/w"), "*.log\n/svc/bin/\n");
         ignores.add_gitignore(Path::new("/w/svc/app"), "!keep.log\ngenerated/\n");
-        ignores.want(Path::new("bin/server"));
+        ignores.want(Path::new("bin/server"), false);
         for path in [
             ".git/index",
             "app/__pycache__/x.pyc",

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::copy_line::{covers, matcher};
+use super::copy_line::{CopyLine, covers, matcher};
 use super::decide::is_dependency;
-use super::dockerfile::{Copy, Dockerfile, Used};
+use super::dockerfile::{Copy, Dockerfile, Stage, Used};
 use super::go_build::{self, GoBuild};
 use crate::profile::workspace::{HostBuild, SyncRule};
 
@@ -22,6 +22,10 @@ pub struct Inferred {
     pub build: Option<HostBuild>,
     /// Remarks for people: what each line became, and what became nothing.
     pub notes: Vec<String>,
+    /// Some of what the rules take goes another way, which no rule of a workspace file can say: whoever goes by the Dockerfile
+    /// as it stands, and not by rules that are written down, gets it right.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub partly: bool,
 }
 
 /// What is at a path.
@@ -80,7 +84,7 @@ pub fn infer(
     let go = if given {
         None
     } else {
-        go_of(&file, &copies, args, look)
+        go_of(&file, stage, &copies, args, look)
     };
     let here = match &go {
         Some((line, Ok(go))) => Some((*line, go)),
@@ -108,6 +112,7 @@ pub fn infer(
                 copy.sources.join(" ")
             )),
             Some(stage) => {
+                covered(copy, stage, &mut found);
                 let names: Vec<&str> = copy.sources.iter().map(|path| name_of(path)).collect();
                 found.notes.push(format!(
                     "line {}: {} comes from {stage}: its changes are builds",
@@ -117,7 +122,38 @@ pub fn infer(
             }
         }
     }
+    // Of two rules that take one path the first would decide, and the image has what the other says as well.
+    let overlap =
+        |a: &str, b: &str| a == b || a == "." || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+    let rules = found.sync.iter().enumerate();
+    found.partly |= rules.clone().any(|(at, one)| {
+        let mut others = rules.clone().filter(|(other, _)| *other != at);
+        others.any(|(_, other)| overlap(&one.from, &other.from) || one.to == other.to)
+    });
     found
+}
+
+/// What a line from elsewhere puts over what earlier lines have of the source.
+fn covered(copy: &Copy, from: &str, found: &mut Inferred) {
+    let over = CopyLine::new(0, copy.clone()).over();
+    let inside = |path: &str, to: &str| {
+        let below = |path: &str, to: &str| {
+            path.strip_prefix(to)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        below(path, to) || below(to, path)
+    };
+    let under = found
+        .sync
+        .iter()
+        .find(|rule| over.iter().any(|over| inside(&over.path, &rule.to)));
+    if let Some(rule) = under {
+        found.notes.push(format!(
+            "line {}: what comes from {from} lies over a part of {}, whose changes are builds there",
+            copy.line, rule.to
+        ));
+        found.partly = true;
+    }
 }
 
 fn from_context(copy: &Copy, used: &[Used], look: &dyn Look, found: &mut Inferred) {
@@ -134,8 +170,10 @@ fn from_context(copy: &Copy, used: &[Used], look: &dyn Look, found: &mut Inferre
                 "is also what a RUN makes something of (line {}): its changes are builds",
                 used.line
             )
-        } else if source.contains(['*', '?', '[']) {
+        } else if source.contains(['*', '?', '[']) && copy.to.as_ref().is_some_and(|to| to.ends_with('/')) {
             "is a pattern: its changes are swaps".to_owned()
+        } else if source.contains(['*', '?', '[']) {
+            "is a pattern, and goes to a place that only a build knows: its changes are builds".to_owned()
         } else if let Some(to) = &copy.to {
             let linked = link_on(source, look).map(|_| Kind::Link);
             match linked.or_else(|| look.kind(source)) {
@@ -144,8 +182,13 @@ fn from_context(copy: &Copy, used: &[Used], look: &dyn Look, found: &mut Inferre
                 // A folder's content goes into the target, whatever the target ends in.
                 Some(Kind::Folder) => {
                     rule(line, shown, to.trim_end_matches('/').to_owned(), found);
-                    found.notes.extend(parts(source, used));
+                    let parts = parts(source, used);
+                    found.partly |= !parts.is_empty();
+                    found.notes.extend(parts);
                     continue;
+                }
+                Some(Kind::File) if copy.unsettled => {
+                    format!("becomes {to} or goes into it, which only a build knows: its changes are builds")
                 }
                 Some(Kind::File) => {
                     let name = source.rsplit('/').next().unwrap_or_default();
@@ -175,7 +218,7 @@ fn rule(line: usize, from: &str, to: String, found: &mut Inferred) {
     });
 }
 
-/// What a RUN makes something of within a synced folder. A rule that a person has written down counts for it, too.
+/// What a RUN makes something of within a synced folder.
 fn parts(folder: &str, used: &[Used]) -> Vec<String> {
     let inside = |used: &&Used| {
         let below = used.source.strip_prefix(folder);
@@ -183,7 +226,7 @@ fn parts(folder: &str, used: &[Used]) -> Vec<String> {
     };
     let note = |used: &Used| {
         format!(
-            "line {}: {} is what a RUN makes something of: its changes are builds, until a rule of the workspace file syncs it",
+            "line {}: {} is what a RUN makes something of: its changes are builds",
             used.line, used.source
         )
     };
@@ -196,7 +239,13 @@ type Go = (usize, Result<GoBuild, String>);
 
 /// Once something is built here, every change is taken for one that this build deals with: there must be nothing else in
 /// the image that a build of it makes of the source.
-fn go_of(file: &Dockerfile, copies: &[Copy], args: &BTreeMap<String, String>, look: &dyn Look) -> Option<Go> {
+fn go_of(
+    file: &Dockerfile,
+    stage: &Stage,
+    copies: &[Copy],
+    args: &BTreeMap<String, String>,
+    look: &dyn Look,
+) -> Option<Go> {
     if look.kind("go.mod") != Some(Kind::File) {
         return None;
     }
@@ -211,6 +260,19 @@ fn go_of(file: &Dockerfile, copies: &[Copy], args: &BTreeMap<String, String>, lo
     let name = copy.sources.first().map(|path| name_of(path)).unwrap_or_default();
     if let Err(why) = &build.words {
         return Some((copy.line, Err(format!("{name} is built {why}"))));
+    }
+    let mentioned = |place: &String| {
+        let place = place.trim_end_matches('/');
+        let runs = stage
+            .instructions
+            .iter()
+            .filter(|one| one.keyword == "RUN" && one.line > copy.line);
+        let mut changes =
+            runs.filter(|run| run.arguments.contains(place) && !run.arguments.starts_with("ch"));
+        changes.next().map(|run| run.line)
+    };
+    if let Some(line) = copy.to.as_ref().and_then(mentioned) {
+        return Some((copy.line, Err(format!("line {line} makes something of {name}"))));
     }
     let other = copies
         .iter()
@@ -268,8 +330,13 @@ fn build_here(copy: &Copy, go: &GoBuild, sync: &mut Vec<SyncRule>, build: &mut O
     let without = go.left_out.as_ref().map_or_else(String::new, |left_out| {
         format!("; without {left_out}, which only a build of the image knows")
     });
+    let cgo = if go.says_cgo {
+        ""
+    } else {
+        "; without cgo, of which the Dockerfile says nothing"
+    };
     let told = format!(
-        "line {}: {name} is built here by `{}`, then {output} → {to}{without}",
+        "line {}: {name} is built here by `{}`, then {output} → {to}{without}{cgo}",
         copy.line,
         command.join(" ")
     );

@@ -215,7 +215,9 @@ impl Origin {
                 source.scan(&rule.from);
             }
         }
-        Tree::read(&source, &self.service.recipe.rules, &gone, &mut contents)
+        let recipe = &self.service.recipe;
+        let is_given = |path: &str| recipe.is_given(path);
+        Tree::read(&source, &recipe.rules, &is_given, &gone, &mut contents)
     }
 
     /// What of these paths (below the source) differs from what the replicas have; whether all of it is new to them.

@@ -26,7 +26,43 @@ pub(super) struct Scope<'a> {
     fixed: BTreeSet<String>,
     /// `None`: where the base image has it.
     pub workdir: Option<String>,
+    /// There was nothing before the first line.
+    scratch: bool,
+    /// Folders that are there for sure.
+    folders: BTreeSet<String>,
+    /// Where something was put of which only its source tells whether it is a folder.
+    placed: BTreeSet<String>,
 }
+
+/// Every image has these but an empty one.
+const FOLDERS: [&str; 26] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/usr/share",
+    "/var",
+];
 
 impl<'a> Scope<'a> {
     pub fn new(
@@ -40,7 +76,49 @@ impl<'a> Scope<'a> {
             variables: BTreeMap::new(),
             fixed: BTreeSet::new(),
             workdir: scratch.then(|| "/".to_owned()),
+            scratch,
+            folders: BTreeSet::new(),
+            placed: BTreeSet::new(),
         }
+    }
+
+    /// Changes the folder, which makes it.
+    pub fn enter(&mut self, path: &str) {
+        let path = self.fill(&unquoted(path));
+        self.workdir = path.and_then(|path| join(self.workdir.as_deref(), &path));
+        if let Some(folder) = self.workdir.clone() {
+            self.has(&folder, true);
+        }
+    }
+
+    /// Notes what is at an absolute path from now on; a folder for sure, or what only its source tells.
+    pub fn has(&mut self, path: &str, folder: bool) {
+        let path = path.trim_end_matches('/');
+        if folder {
+            self.folders.insert(path.to_owned());
+        } else {
+            self.placed.insert(path.to_owned());
+        }
+        let mut above = path;
+        while let Some((folder, _)) = above.rsplit_once('/') {
+            self.folders.insert(folder.to_owned());
+            above = folder;
+        }
+    }
+
+    /// Whether a file that is copied to `to`, which ends in no slash, goes into a folder of that name; `None` where only the
+    /// image knows.
+    pub fn is_folder(&self, to: &str, file: &str) -> Option<bool> {
+        if to == "/" || self.folders.contains(to) || (!self.scratch && FOLDERS.contains(&to)) {
+            return Some(true);
+        }
+        if self.placed.contains(to) {
+            return None;
+        }
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let ending = |path: &str| name(path).rsplit_once('.').map(|(_, ending)| ending.to_owned());
+        let alike = name(to) == name(file) || (ending(to).is_some() && ending(to) == ending(file));
+        (self.scratch || alike).then_some(false)
     }
 
     pub fn declare(&mut self, arguments: &str) {
@@ -108,7 +186,7 @@ impl<'a> Scope<'a> {
             out.push_str(before);
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let (inner, after) = if let Some(braced) = after.strip_prefix('{') {
-                braced.split_once('}')?
+                closed(braced)?
             } else {
                 after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len()))
             };
@@ -131,6 +209,20 @@ impl<'a> Scope<'a> {
         }
         Some(out + rest)
     }
+}
+
+/// What stands before the brace that closes what has begun, and what comes after it; others may be opened within.
+fn closed(text: &str) -> Option<(&str, &str)> {
+    let mut open = 1usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if text[..at].ends_with('$') => open += 1,
+            '}' if open == 1 => return Some((&text[..at], &text[at + 1..])),
+            '}' => open -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A path as WORKDIR and COPY resolve it.
@@ -171,6 +263,7 @@ mod tests {
             fill("$A-${B:-two}-${OLD}/x$").as_deref(),
             Some("2-two-form of it/x$")
         );
+        assert_eq!(fill("${B:-${B:-/opt}/${A}}/two").as_deref(), Some("/opt/2/two"));
         assert_eq!(fill("$X\\$A$G").as_deref(), Some("a b$Ag"));
         for unknown in [
             "$B",

@@ -141,12 +141,21 @@ impl Source {
 
     /// What a rule names is looked at, whoever ignores it.
     fn want(&mut self) {
-        for from in &self.named {
-            let path = self.root.join(from);
-            if self.ignores.is_ignored(&path, true) || self.ignores.is_ignored(&path, false) {
-                self.ignores.want(Path::new(from));
-            }
+        for from in self.named.clone() {
+            let from = Path::new(&from);
+            let some = self.ignores.is_apart(from) && self.has_kept(from);
+            self.ignores.want(from, some);
         }
+    }
+
+    /// Whether the image's build takes anything of a folder below the source.
+    fn has_kept(&self, folder: &Path) -> bool {
+        let entries = fs::read_dir(self.root.join(folder)).into_iter().flatten();
+        entries.filter_map(Result::ok).any(|entry| {
+            let path = folder.join(entry.file_name());
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            !self.ignores.is_apart(&path) || (is_folder && self.has_kept(&path))
+        })
     }
 
     /// Notes a file; whether it is new.

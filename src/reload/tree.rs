@@ -50,18 +50,22 @@ impl Lack {
 }
 
 impl Tree {
-    /// Reads all that the rules copy.
+    /// Reads all that the rules copy and that `is_given`.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn read(
         source: &Source,
         rules: &Rules,
+        is_given: &dyn Fn(&str) -> bool,
         gone: &BTreeSet<String>,
         contents: &mut Contents,
     ) -> Result<Self, ReloadError> {
         let mut files = BTreeMap::new();
         for (target, path) in source.mapped(rules) {
+            if !is_given(&path) {
+                continue;
+            }
             match contents.node(source.root(), &path)? {
                 Node::Gone | Node::Folder => {}
                 node => drop(files.insert(target, (path, node))),
@@ -287,7 +291,7 @@ mod tests {
         let gone = ["/app/parts", "/app/parts/old", "/app/other"]
             .map(str::to_owned)
             .into();
-        let tree = Tree::read(&source, &rules, &gone, &mut Contents::default()).unwrap();
+        let tree = Tree::read(&source, &rules, &|_| true, &gone, &mut Contents::default()).unwrap();
         assert_eq!(
             tree.gone,
             ["/app/other".to_owned(), "/app/parts/old".to_owned()].into()

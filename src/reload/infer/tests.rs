@@ -130,3 +130,118 @@ fn what_only_a_build_can_do_is_no_rule() {
     let rules: Vec<_> = built.sync.iter().map(|rule| rule.from.as_str()).collect();
     assert_eq!(rules, ["conf", "app"], "a build here does what RUN does");
 }
+
+/// Decides as a session does that goes by the Dockerfile, and as one that goes by the same rules in a workspace file.
+fn decided(text: &str, path: &str) -> (Inferred, [Option<crate::reload::decide::Way>; 2]) {
+    let found = infer(text, None, &BTreeMap::new(), false, &look);
+    let way = |inferred: bool| {
+        let rules = crate::reload::rules::Rules::new("x", &found.sync, &look).unwrap();
+        let mut recipe = crate::reload::decide::Recipe::new(rules, false, "Dockerfile");
+        recipe.inferred = inferred;
+        recipe
+            .with_dockerfile(text, None, &BTreeMap::new())
+            .verdict(path)
+            .way
+    };
+    let ways = [way(true), way(false)];
+    (found, ways)
+}
+
+#[test]
+fn rules_that_are_written_down_decide_as_the_dockerfile_does() {
+    use crate::reload::decide::Way;
+    let paths = [
+        "app/a.py",
+        "app/assets/x.scss",
+        "app/static/y",
+        "app/config.py",
+        "app/app.css",
+        "main.py",
+    ];
+    for (lines, built) in [
+        ("COPY app /srv/app\nCOPY main.py /srv/\n", ""),
+        (
+            "COPY --from=assets /w/out /srv/app/static\nCOPY app /srv/app\n",
+            "",
+        ),
+        ("COPY app /srv/app\nCOPY --from=assets /w/out /opt/static\n", ""),
+        (
+            "COPY app /srv/app\nCOPY --from=assets /w/app.css /srv/app/\n",
+            "app/app.css",
+        ),
+        (
+            "COPY app /srv/app\nCOPY --from=assets /w/out /srv/app/static\n",
+            "app/static/y",
+        ),
+        (
+            "COPY app /srv/app\nCOPY --from=assets /w/out /srv/app/\n",
+            "app/a.py",
+        ),
+        (
+            "COPY app /srv/app\nCOPY <<EOF /srv/app/config.py\nX = 1\nEOF\n",
+            "app/config.py",
+        ),
+        (
+            "COPY app /srv/app\nADD https://example.com/config.py /srv/app/\n",
+            "app/config.py",
+        ),
+        ("COPY app /srv/app\nCOPY app /opt/app\n", "app/a.py"),
+        (
+            "COPY app /srv/app\nCOPY --from=built /w/css /css\n",
+            "app/assets/x.scss",
+        ),
+    ] {
+        let text = format!(
+            "FROM node AS built\nCOPY app/assets ./\nRUN npm run build\nFROM node AS assets\nFROM python\n{lines}"
+        );
+        for path in paths {
+            let (found, [inferred, written]) = decided(&text, path);
+            assert_eq!(found.partly, !built.is_empty(), "{lines}: {found:?}");
+            if path == built {
+                assert_eq!(inferred, Some(Way::Build), "{lines}: {path}");
+            }
+            assert!(found.partly || inferred == written, "{lines}: {path}");
+        }
+    }
+}
+
+#[test]
+fn a_file_goes_into_a_folder_that_is_there() {
+    for (base, line, to) in [
+        ("python", "COPY main.py /srv/app", Some("/srv/app/main.py")),
+        (
+            "python",
+            "COPY main.py /usr/local/bin",
+            Some("/usr/local/bin/main.py"),
+        ),
+        (
+            "python",
+            "COPY main.py /opt/tool/start.py",
+            Some("/opt/tool/start.py"),
+        ),
+        (
+            "python",
+            "COPY main.py /opt/tool/main.py",
+            Some("/opt/tool/main.py"),
+        ),
+        ("python", "COPY main.py /opt/tool", None),
+        ("python", "COPY conf /opt/tool\nCOPY main.py /opt/tool", None),
+        (
+            "python",
+            "COPY conf /opt/tool/conf\nCOPY main.py /opt/tool",
+            Some("/opt/tool/main.py"),
+        ),
+        ("scratch", "COPY main.py /usr/bin", Some("/usr/bin")),
+    ] {
+        let text = format!("FROM {base}\nWORKDIR /srv/app\n{line}\n");
+        let found = infer(&text, None, &BTreeMap::new(), false, &look);
+        let rule = found.sync.iter().find(|rule| rule.from == "main.py");
+        assert_eq!(rule.map(|rule| rule.to.as_str()), to, "{line}: {found:?}");
+        let (_, [way, _]) = decided(&text, "main.py");
+        assert_eq!(
+            way == Some(crate::reload::decide::Way::Build),
+            to.is_none(),
+            "{line}"
+        );
+    }
+}

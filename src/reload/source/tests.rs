@@ -128,3 +128,32 @@ fn contents_are_read_again_when_they_look_different() {
         Node::Link { target: "a".into() }
     );
 }
+
+#[test]
+fn what_the_build_leaves_out_below_a_rule_stays_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put(".dockerignore", "*\n!src/**\nsrc/secrets\n**/.env\ndist\n");
+    put(".gitignore", "*.log\n");
+    for name in [
+        "src/a",
+        "src/secrets/key",
+        "src/.env",
+        "src/x.log",
+        "dist/b",
+        "other",
+    ] {
+        put(name, "1");
+    }
+    let wanted = Wanted {
+        synced: vec!["src".to_owned(), "dist".to_owned()],
+        copied: Vec::new(),
+    };
+    let source = Source::open(folder.path(), "Dockerfile", wanted).unwrap();
+    let files: Vec<&str> = source.files().collect();
+    assert_eq!(files, [".dockerignore", "dist/b", "src/a"]);
+}
