@@ -126,6 +126,12 @@ fn overrides(
     for text in &selection.set {
         let (name, change) = parse_set(text)?;
         check_replicas(catalog, &name, change.replicas)?;
+        for (key, value) in &change.config {
+            if let Some((message, help)) = catalog.wrong_setting(&name, key, value) {
+                let (text, why) = (text.clone(), format!("{message}; {help}"));
+                return Err(ResolveError::Set { text, why });
+            }
+        }
         add(&name, &change)?;
     }
     Ok(merged)

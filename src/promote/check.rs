@@ -4,6 +4,8 @@ mod pods;
 mod secret;
 mod values;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -199,6 +201,26 @@ fn service(place: &mut Place<'_>) {
 
 /// What only the whole tree can lack.
 fn whole(tree: &Tree, findings: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (file, object) in tree.objects() {
+        // Whatever version states it, a server has one object of a kind and name.
+        let id = id(object);
+        let group = id.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let identity = format!("{group} {}/{} {:?}", id.kind, id.name, id.namespace);
+        if let Some(first) = seen.insert(identity, file) {
+            findings.push(Finding {
+                rule: "object-twice",
+                severity: Severity::Error,
+                file: file.to_owned(),
+                object: id.to_string(),
+                field: "metadata.name".to_owned(),
+                problem: format!(
+                    "{first} has this object too, and the last one applied would replace the other"
+                ),
+                remedy: "give one of them another name, or take it out".to_owned(),
+            });
+        }
+    }
     let has = |kind: &str| tree.objects().any(|(_, object)| object["kind"] == kind);
     let meshed = tree.files.keys().any(|file| file.starts_with("istio/"));
     if meshed && !has("RequestAuthentication") {

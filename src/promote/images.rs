@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::Environment;
+use crate::catalog::text::is_digest_digit;
 use crate::profile::Stack;
 use crate::render::{DeployedImage, Origin};
 
@@ -60,7 +61,7 @@ pub fn retagged(reference: &str, registry: &str) -> String {
 /// Whether a reference has a digest.
 pub fn is_pinned(reference: &str) -> bool {
     let hex = reference.rsplit_once("@sha256:").map(|(_, hex)| hex);
-    hex.is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+    hex.is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_digest_digit))
 }
 
 #[cfg(test)]
@@ -77,5 +78,6 @@ mod tests {
         );
         assert!(is_pinned(&reference));
         assert!(!is_pinned("ghcr.io/x:1@sha256:abc"));
+        assert!(!is_pinned(&format!("ghcr.io/x:1@sha256:{}", "A".repeat(64))));
     }
 }

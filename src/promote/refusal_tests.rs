@@ -205,3 +205,18 @@ fn passwords_and_debugging_are_found_wherever_they_stand() {
         ["password-in-tree"]
     );
 }
+
+#[test]
+fn an_object_is_in_the_tree_once() {
+    let mut tree = tree_of("minimal");
+    let mut again = tree.files["deploy-all.yaml"][0].clone();
+    again["apiVersion"] = json!("v1");
+    tree.files["istio/gateway.yaml"].push(again);
+    let findings = check(&tree, &Known::default());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(
+        (findings[0].rule, findings[0].file.as_str()),
+        ("object-twice", "istio/gateway.yaml")
+    );
+    assert!(findings[0].problem.contains("deploy-all.yaml"), "{findings:?}");
+}

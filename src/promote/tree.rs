@@ -149,6 +149,7 @@ fn mesh_setting(stack: &Stack, environment: &Environment, target: Target) -> Mes
     MeshSetting {
         tokens: trust,
         istio_filters: environment.mesh.istio_filters,
+        hosts: environment.hosts.clone(),
         api: target.istio_api(),
         traces_percent: policy.map_or(0, |policy| policy.traces_percent),
         ..MeshSetting::default()

@@ -154,7 +154,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
             "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling(image.origin) },
             "template": {
                 "metadata": {
-                    "labels": { "app": name, "version": version_label(&service.image.version) },
+                    "labels": { "app": name, "version": version_label(version(image, service)) },
                     "annotations": annotations(stack, sized, setting),
                 },
                 "spec": {
@@ -212,9 +212,24 @@ pub(super) fn digest(text: &str) -> String {
         })
 }
 
-/// Label values allow fewer characters than image tags.
+/// The version that runs: the tag of what is really deployed, or so much of its digest as tells it from others. What stands
+/// in has none of its own, and what is built here is a new image with every save, for which no pod is to be made anew.
+fn version<'a>(image: &'a DeployedImage, service: &'a Service) -> &'a str {
+    if image.origin != Origin::Registry {
+        return &service.image.version;
+    }
+    let (name, digest) = image.reference.split_once('@').unwrap_or((&image.reference, ""));
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let digest = digest.rsplit(':').next().and_then(|hex| hex.get(..12));
+    last.split_once(':')
+        .map(|(_, tag)| tag)
+        .or(digest)
+        .unwrap_or(&service.image.version)
+}
+
+/// Label values allow fewer characters than image tags, and only letters and digits at their ends.
 fn version_label(version: &str) -> String {
-    version
+    let allowed: String = version
         .chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "-_.".contains(c) {
@@ -224,7 +239,10 @@ fn version_label(version: &str) -> String {
             }
         })
         .take(63)
-        .collect()
+        .collect();
+    allowed
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
 }
 
 fn resources(sized: &SizedService) -> Value {
@@ -298,4 +316,34 @@ fn probes(container: &mut Value, sized: &SizedService, origin: Origin) {
     container["readinessProbe"] = json!({
         "httpGet": get(&probes.readiness), "periodSeconds": probes.period_seconds, "timeoutSeconds": 3, "failureThreshold": 3,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_image_that_runs_and_a_label() {
+        let stack = crate::profile::with_cart("minimal", &[], false);
+        let service = &stack.services.first().expect("a service").service;
+        let of = |reference: &str, origin| {
+            let image = DeployedImage {
+                reference: reference.to_owned(),
+                origin,
+            };
+            version_label(version(&image, service))
+        };
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let own = service.image.version.clone();
+        for (reference, expected) in [
+            (format!("localhost:5000/x/y:2.0_@{digest}"), "2.0".to_owned()),
+            ("ghcr.io/x/y:_1+2-".to_owned(), "1-2".to_owned()),
+            (format!("ghcr.io/x/y@{digest}"), "0123456789ab".to_owned()),
+            ("localhost:5000/x/y".to_owned(), own.clone()),
+        ] {
+            assert_eq!(of(&reference, Origin::Registry), expected, "{reference}");
+        }
+        assert_eq!(of("vadev.local/x:dev-1", Origin::Built), own);
+        assert_eq!(of("vadev.local/vadev-agent:1", Origin::StandIn), own);
+    }
 }
