@@ -232,6 +232,28 @@ pub struct Autoscaling {
     pub memory_percent: Option<u32>,
 }
 
+impl Autoscaling {
+    /// As it is where somebody has stated the replicas: they are the least that runs, and more than the most raise the most.
+    #[must_use]
+    pub fn with(&self, replicas: u32) -> Self {
+        Self {
+            min: replicas,
+            max: self.max.max(replicas),
+            ..self.clone()
+        }
+    }
+}
+
+impl std::fmt::Display for Autoscaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {} at {} % CPU", self.min, self.max, self.cpu_percent)?;
+        match self.memory_percent {
+            Some(percent) => write!(f, " or {percent} % memory"),
+            None => Ok(()),
+        }
+    }
+}
+
 const fn default_port() -> u16 {
     8080
 }

@@ -13,7 +13,7 @@ use crate::profile::Stack;
 use crate::promote::check::{Finding, Severity, check};
 use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
-use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, tree as rendered};
+use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, stack, tree as rendered};
 
 /// Write production manifests of a profile, check and compare them, and apply them to a cluster
 ///
@@ -75,7 +75,7 @@ struct Report {
     profile: String,
     environment: String,
     target: Target,
-    /// What the target lacks and the tree leaves out.
+    /// What the target lacks and the tree leaves out, and what was raised to fit.
     notes: Vec<String>,
     ok: bool,
     findings: Vec<Finding>,
@@ -107,6 +107,8 @@ impl Run for Promote {
                 .map_err(|error| Plain::new(Family::Internal, format!("can't write YAML: {error}")))?;
             report.written = Some(engine::write(&folder, &texts)?);
         }
+        let reporter = context.reporter();
+        job.raised.iter().for_each(|note| reporter.note(note.clone()));
         let palette = context.stdout_palette();
         context.print(&job.args.output.output.text(&report, |wide| {
             promotion::text(
@@ -180,6 +182,8 @@ struct Job {
     target: Target,
     tree: Tree,
     findings: Vec<Finding>,
+    /// What the stack has beyond what was asked for.
+    raised: Vec<String>,
 }
 
 impl Job {
@@ -202,9 +206,9 @@ impl Job {
         let registry = args.registry.as_deref();
         let mut digests = Digests::default();
         let mut workshop = None;
-        if !all_pinned(&stack, &environment) {
+        if !all_pinned(&stack) {
             let workshop = workshop.insert(context.workshop(&stack)?);
-            digests = context.block_on(engine::digests(workshop, &environment, registry, args.writes()))?;
+            digests = context.block_on(engine::digests(workshop, registry, args.writes()))?;
         }
         let issuer = &loaded.catalog.mesh.policy.tokens.issuer;
         let known = engine::known(&loaded.state(), issuer, registry)?;
@@ -219,8 +223,10 @@ impl Job {
             tree = rendered(&stack, &environment, target, &pinned);
             findings = check(&tree, &known);
         }
+        let raised = stack::notes(&loaded.catalog, &stack);
         Ok(Self {
             args,
+            raised,
             environment,
             stack,
             target,
@@ -234,7 +240,7 @@ impl Job {
             profile: self.stack.profile.clone(),
             environment: self.environment.name.clone(),
             target: self.target,
-            notes: self.target.notes(),
+            notes: [self.raised.clone(), self.target.notes()].concat(),
             ok: !refused(&self.findings),
             findings: self.findings.clone(),
             differences: None,

@@ -138,7 +138,7 @@ fn overrides(
 }
 
 /// The services or workloads that a name means: a system's name means each of its workloads.
-fn targets(catalog: &Catalog, name: &str) -> Result<Vec<String>, ResolveError> {
+pub fn targets(catalog: &Catalog, name: &str) -> Result<Vec<String>, ResolveError> {
     if catalog.services.contains_key(name) {
         return Ok(vec![name.to_owned()]);
     }

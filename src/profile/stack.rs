@@ -237,6 +237,15 @@ impl Stack {
         self.workspace = format!("{prefix}-{}", self.workspace);
         self.host = Some(format!("{prefix}.voiceassistant.local"));
     }
+    /// The components whose replicas somebody has stated.
+    pub fn stated_replicas(&self) -> impl Iterator<Item = &str> {
+        let stated = |figure: &&Figure| figure.field == "replicas" && figure.rule == super::scale::STATED;
+        self.figures
+            .iter()
+            .filter(stated)
+            .map(|figure| figure.component.as_str())
+    }
+
     /// How many pods get a sidecar.
     pub fn sidecars(&self) -> u32 {
         if self.mesh.is_none() {

@@ -161,12 +161,17 @@ fn kinds(place: &mut Place<'_>, known: &Known) {
         ),
         "Gateway" => {
             for (index, server) in object["spec"]["servers"].as_array().into_iter().flatten().enumerate() {
+                let redirects = server["tls"]["httpsRedirect"] == true;
                 if server["hosts"].as_array().is_some_and(|hosts| hosts.iter().any(|host| host == "*")) {
                     place.note(
                         Severity::Warning,
                         "any-host",
                         format!("spec.servers[{index}].hosts"),
-                        "the gateway serves every host name, and http without sending it to https",
+                        if redirects || server["port"]["protocol"] != "HTTP" {
+                            "the gateway serves every host name"
+                        } else {
+                            "the gateway serves every host name, and http without sending it to https"
+                        },
                         "name the hosts under `hosts` in the environment file",
                     );
                 }
@@ -223,6 +228,21 @@ fn whole(tree: &Tree, findings: &mut Vec<Finding>) {
     }
     let has = |kind: &str| tree.objects().any(|(_, object)| object["kind"] == kind);
     let meshed = tree.files.keys().any(|file| file.starts_with("istio/"));
+    if !meshed {
+        findings.push(Finding {
+            rule: "no-mesh",
+            severity: Severity::Warning,
+            file: "deploy-all.yaml".to_owned(),
+            object: "the profile".to_owned(),
+            field: "mesh".to_owned(),
+            problem:
+                "without a mesh nothing checks tokens, encrypts what pods tell each other, or lets anybody in"
+                    .to_owned(),
+            remedy:
+                "take a profile with `mesh: true`, or see to all three in front of and between the services"
+                    .to_owned(),
+        });
+    }
     if meshed && !has("RequestAuthentication") {
         findings.push(Finding {
             rule: "no-token-issuer",

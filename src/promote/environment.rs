@@ -10,7 +10,7 @@ use crate::catalog::tree::Step;
 use crate::catalog::tree::Step::{Item, Key};
 use crate::catalog::{Catalog, NamedText, Problem, Problems};
 use crate::profile::profile::Override;
-use crate::profile::{apart, component_names, contradictions, unknown_keys};
+use crate::profile::{apart, component_names, contradictions, targets, unknown_keys, wrong_settings};
 
 /// A production environment. Everything has a default but where tokens come from, which nobody can guess.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,8 @@ pub struct Secrets {
     pub store: Option<String>,
     /// `ClusterSecretStore` or `SecretStore`.
     pub store_kind: String,
+    /// Version of the External Secrets operator's kinds: `v1` from 0.16 on; `v1beta1` up to 0.16.
+    pub api_version: StoreApi,
     /// Put before `<component>/<key>` in the store.
     pub prefix: String,
     /// How often the store is asked again.
@@ -91,6 +93,7 @@ impl Default for Secrets {
             mode: SecretMode::Reference,
             store: None,
             store_kind: "ClusterSecretStore".to_owned(),
+            api_version: StoreApi::V1,
             prefix: "voiceassistant/".to_owned(),
             refresh: "1h".to_owned(),
         }
@@ -106,6 +109,27 @@ pub enum SecretMode {
     Reference,
     /// The External Secrets operator makes them from a store.
     External,
+}
+
+/// Version of the External Secrets operator's kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreApi {
+    /// Served from 0.16 on, and alone from 0.17 on.
+    #[default]
+    V1,
+    /// Served up to 0.16.
+    V1Beta1,
+}
+
+impl StoreApi {
+    /// As objects state it.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "external-secrets.io/v1",
+            Self::V1Beta1 => "external-secrets.io/v1beta1",
+        }
+    }
 }
 
 /// The Istio that is there.
@@ -164,11 +188,15 @@ impl Environment {
         let document = read_document::<Self>(&file.0, &file.1).map_err(Problems::some)?;
         // Images and replacements of what is not there would change nothing.
         let mut problems = unknown_keys(&document, "images", document.entry.images.keys(), known);
+        problems.extend(wrong_images(&document, catalog));
         let replaced = document.entry.overrides.keys();
         problems.extend(unknown_keys(&document, "overrides", replaced, known));
         let replicas = document.entry.overrides.iter();
         let replicas = replicas.map(|(name, change)| (name, change.replicas));
         problems.extend(apart(&document, "overrides", replicas, catalog));
+        let settings = document.entry.overrides.iter();
+        let settings = settings.map(|(name, change)| (name, &change.config));
+        problems.extend(wrong_settings(&document, "overrides", settings, catalog));
         problems.extend(wrong_hosts(&document));
         problems.extend(wrong_texts(&document));
         problems.extend(wrong_names(&document));
@@ -184,6 +212,40 @@ impl Environment {
             None => Ok(document.entry),
         }
     }
+}
+
+/// Images that mean several workloads or are named twice, and services without replicas.
+fn wrong_images(document: &Document<'_, Environment>, catalog: &Catalog) -> Vec<Problem> {
+    let environment = &document.entry;
+    let overridden: Vec<String> = environment
+        .overrides
+        .iter()
+        .filter(|(_, change)| change.image.is_some())
+        .flat_map(|(name, _)| targets(catalog, name).unwrap_or_default())
+        .collect();
+    let mut problems = Vec::new();
+    for name in environment.images.keys() {
+        let meant = targets(catalog, name).unwrap_or_default();
+        if meant.len() > 1 {
+            let message = format!("`{name}` is several workloads, each with an image of its own");
+            let help = format!("name them: {}", meant.join(", "));
+            problems.push(document.key_problem(&[Key("images")], name, message, Some(help)));
+        } else if meant.iter().any(|one| overridden.contains(one)) {
+            let message = format!("the image of `{name}` stands under `overrides` too");
+            let help = "leave it in one of the two places".to_owned();
+            problems.push(document.key_problem(&[Key("images")], name, message, Some(help)));
+        }
+    }
+    for (name, change) in &environment.overrides {
+        if change.replicas == Some(0) && catalog.services.contains_key(name) {
+            let message =
+                format!("`{name}` would have 0 replicas, and in production a service has at least one");
+            let help = "take a profile without it, where it is not to run".to_owned();
+            let path = [Key("overrides"), Key(name), Key("replicas")];
+            problems.push(document.problem(&path, message, Some(help)));
+        }
+    }
+    problems
 }
 
 /// A gateway takes names, not addresses.
@@ -230,7 +292,23 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             wrong(&[Key("images"), Key(name)], format!("`{image}` {IMAGE}"), "");
         }
     }
-    if let Some(TokenIssuer { issuer, jwks_uri, .. }) = &environment.tokens {
+    if let Some(TokenIssuer {
+        issuer,
+        jwks_uri,
+        audience,
+    }) = &environment.tokens
+    {
+        if audience
+            .as_ref()
+            .is_some_and(|audience| audience.trim().is_empty())
+        {
+            let help = "it is `aud` of its tokens; without the field it is the catalog's";
+            wrong(
+                &[Key("tokens"), Key("audience")],
+                "the audience is empty".to_owned(),
+                help,
+            );
+        }
         if issuer.trim().is_empty() {
             wrong(
                 &[Key("tokens"), Key("issuer")],
@@ -238,12 +316,7 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
                 "it is `iss` of its tokens",
             );
         }
-        let host = jwks_uri
-            .strip_prefix("https://")
-            .or_else(|| jwks_uri.strip_prefix("http://"));
-        if host
-            .is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
-        {
+        if !is_address(jwks_uri) {
             let message = format!("`{jwks_uri}` is no address of keys");
             wrong(
                 &[Key("tokens"), Key("jwksUri")],
@@ -252,7 +325,40 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             );
         }
     }
-    let secrets = &environment.secrets;
+    problems.extend(wrong_secrets(document));
+    let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        problems.push(document.problem(path, message, help));
+    };
+    for (index, name) in environment.image_pull_secrets.iter().enumerate() {
+        if !is_object_name(name) {
+            let message = format!("`{name}` is no name of a Secret");
+            wrong(&[Key("imagePullSecrets"), Item(index)], message, "");
+        }
+    }
+    if let Some(class) = environment
+        .storage_class
+        .as_ref()
+        .filter(|class| !is_object_name(class))
+    {
+        let message = format!("`{class}` is no name of a storage class");
+        wrong(
+            &[Key("storageClass")],
+            message,
+            "kubectl get storageclasses lists them",
+        );
+    }
+    problems
+}
+
+/// Where Secrets come from: a store that can be found, or none.
+fn wrong_secrets(document: &Document<'_, Environment>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        problems.push(document.problem(path, message, help));
+    };
+    let secrets = &document.entry.secrets;
     if secrets.mode == SecretMode::External && secrets.store.as_ref().is_none_or(String::is_empty) {
         let message = "`mode: external` needs the name of a store".to_owned();
         let help = "add `store: NAME`, as `kubectl get clustersecretstores` lists it";
@@ -284,22 +390,16 @@ fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             "for instance 15m or 1h",
         );
     }
-    for (index, name) in environment.image_pull_secrets.iter().enumerate() {
-        if !is_object_name(name) {
-            let message = format!("`{name}` is no name of a Secret");
-            wrong(&[Key("imagePullSecrets"), Item(index)], message, "");
-        }
-    }
-    if let Some(class) = environment
-        .storage_class
-        .as_ref()
-        .filter(|class| !is_object_name(class))
-    {
-        let message = format!("`{class}` is no name of a storage class");
+    let of_store = ["store", "storeKind", "apiVersion", "prefix", "refresh"];
+    let stated = of_store
+        .iter()
+        .find(|field| document.root.has(&[Key("secrets"), Key(field)]));
+    if let Some(field) = stated.filter(|_| secrets.mode != SecretMode::External) {
+        let message = format!("`{field}` is of a store, and without `mode: external` none is asked");
         wrong(
-            &[Key("storageClass")],
+            &[Key("secrets"), Key(field)],
             message,
-            "kubectl get storageclasses lists them",
+            "add `mode: external`, or take it away",
         );
     }
     problems
@@ -318,7 +418,9 @@ fn wrong_names(document: &Document<'_, Environment>) -> Vec<Problem> {
         ("ingressServiceAccount", &mesh.ingress_service_account),
     ];
     for (key, name) in accounts {
-        if let Some(name) = name.as_ref().filter(|name| !is_object_name(name)) {
+        // A revision is the value of a label.
+        let fits = |name: &str| is_object_name(name) && (key != "revision" || name.len() <= 63);
+        if let Some(name) = name.as_ref().filter(|name| !fits(name)) {
             wrong(
                 &[Key("mesh"), Key(key)],
                 format!("`{name}` is no name that Kubernetes takes"),
@@ -344,12 +446,30 @@ fn is_duration(text: &str) -> bool {
     while !rest.is_empty() {
         let after = rest.trim_start_matches(number);
         let unit: String = after.chars().take_while(char::is_ascii_alphabetic).collect();
-        if after.len() == rest.len() || !["ns", "us", "ms", "s", "m", "h"].contains(&unit.as_str()) {
+        let figure = &rest[..rest.len() - after.len()];
+        if figure.parse::<f64>().is_err() || !["ns", "us", "ms", "s", "m", "h"].contains(&unit.as_str()) {
             return text == "0";
         }
         rest = &after[unit.len()..];
     }
     !text.is_empty()
+}
+
+/// `https://host:port/path`, as Istio fetches keys from.
+fn is_address(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest.filter(|rest| !rest.contains(char::is_whitespace)) else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Colons within brackets belong to an address, and only what follows on them is a port.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()),
+        _ => (authority, Some(443)),
+    };
+    !host.is_empty() && !host.contains('@') && port.is_some_and(|port| port > 0)
 }
 
 /// What Kubernetes takes for the name of most objects.
@@ -428,8 +548,84 @@ mod tests {
         for good in ["1h", "1h30m", "0", "1.5h"] {
             assert!(is_duration(good), "{good}");
         }
-        for bad in ["", "1", "h", "1d", "1h30"] {
+        for bad in ["", "1", "h", "1d", "1h30", ".h", "1.2.3h", "1h.m"] {
             assert!(!is_duration(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_another_place_is_told() {
+        for (text, told) in [
+            (
+                "secrets: { mode: external, store: v, refresh: .h }",
+                "`.h` is no duration",
+            ),
+            (
+                "secrets: { store: vault, prefix: x }",
+                "without `mode: external` none is asked",
+            ),
+            (
+                "secrets: { mode: external, store: v, apiVersion: v2 }",
+                "must be one of v1, v1beta1",
+            ),
+            (
+                "tokens: { issuer: x, jwksUri: 'https://a:99999/k' }",
+                "is no address of keys",
+            ),
+            (
+                "tokens: { issuer: x, jwksUri: 'https://a/k', audience: '' }",
+                "the audience is empty",
+            ),
+            (
+                "images: { minio-standalone: 'a/b:1' }\noverrides: { minio: { image: 'a/b:2' } }",
+                "under `overrides` too",
+            ),
+            (
+                "images: { prometheus-grafana: 'a/b:1' }",
+                "name them: prometheus, ",
+            ),
+            (
+                "overrides: { agent-engine: { replicas: 0 } }",
+                "in production a service has at least one",
+            ),
+            (
+                "overrides: { redis: { config: { REDISCLI_AUTH: x } } }",
+                "a credential of `redis`",
+            ),
+        ] {
+            let file = ("prod.yaml".to_owned(), format!("{START}{text}\n"));
+            let found = Environment::read(&file, &catalog())
+                .expect_err(text)
+                .details()
+                .join("\n");
+            assert!(
+                found.contains(told) && found.contains("prod.yaml:"),
+                "{text}: {found}"
+            );
+        }
+        let long = format!(
+            "{START}mesh: {{ revision: {} }}\n",
+            ["a".repeat(40), "b".repeat(40)].join(".")
+        );
+        assert!(Environment::read(&("prod.yaml".to_owned(), long), &catalog()).is_err());
+        for good in [
+            "https://a",
+            "http://a:8080/k?x=y",
+            "https://[::1]/k",
+            "https://[::1]:8443/k",
+        ] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "https://",
+            "https:///k",
+            "https://a:/k",
+            "https://a:0/k",
+            "https://u@a/k",
+            "a",
+            "https://a b",
+        ] {
+            assert!(!is_address(bad), "{bad}");
         }
     }
 }

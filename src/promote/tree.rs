@@ -62,7 +62,7 @@ pub fn tree(
     pushed: &IndexMap<String, String>,
 ) -> Tree {
     let setting = Setting {
-        images: images::images(stack, environment, pushed),
+        images: images::images(stack, pushed),
         secret_references: true,
         mesh: mesh_setting(stack, environment, target),
         ..Setting::default()
@@ -80,7 +80,7 @@ pub fn tree(
     for sized in &stack.infrastructure {
         let name = &sized.infrastructure.name;
         let file = || format!("infrastructure/{name}.yaml");
-        let external = secrets::external(stack, environment, target, name);
+        let external = secrets::external(stack, environment, name);
         if let Some(object) = external {
             put(file(), object, name);
         }
@@ -100,7 +100,7 @@ pub fn tree(
     for sized in &stack.services {
         let name = &sized.service.name;
         let file = || format!("services/{}/{name}.yaml", sized.service.language.name());
-        let external = secrets::external(stack, environment, target, name);
+        let external = secrets::external(stack, environment, name);
         if let Some(object) = external {
             put(file(), object, name);
         }
