@@ -1,5 +1,6 @@
 //! What must not reach production, found in the objects themselves and not in what they were made from.
 
+mod looks;
 mod pods;
 mod secret;
 mod values;
