@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{Format, OutputArgs};
@@ -10,10 +11,12 @@ use crate::engine::promote::{Applied, ApplyTo, Digests, Written};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Cluster;
 use crate::profile::Stack;
-use crate::promote::check::{Finding, Severity, check};
+use crate::promote::check::{Finding, Known, Severity, check, check_beside};
 use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
-use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, stack, tree as rendered};
+use crate::promote::{
+    Difference, Environment, Target, Tree, Version, production_stack, stack, tree as rendered,
+};
 
 /// Write production manifests of a profile, check and compare them, and apply them to a cluster
 ///
@@ -24,6 +27,7 @@ use crate::promote::{Difference, Environment, Target, Tree, Version, production_
 #[command(after_help = "Examples:\n  \
     vadev promote -p prod --env prod.yaml --out k8s\n  \
     vadev promote -p prod --env prod.yaml --check -o json\n  \
+    vadev promote --check k8s                                       what is in a folder, edited by hand or not\n  \
     vadev promote -p prod --env prod.yaml --diff                    against the platform that runs here\n  \
     vadev promote -p prod --env prod.yaml --diff k8s                against a folder\n  \
     vadev promote -p prod --env prod.yaml --diff --context prod     against a cluster\n  \
@@ -36,9 +40,10 @@ pub struct Promote {
     /// Folder of the tree; `k8s` beside the workspace file unless told
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Look for what must not reach production, and write nothing
-    #[arg(long, conflicts_with_all = ["diff", "apply"])]
-    check: bool,
+    /// Look for what must not reach production, and write nothing; with DIR in the manifests there, as they are on disk
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with_all = ["diff", "apply", "out"])]
+    #[expect(clippy::option_option, reason = "as for `--diff`, below")]
+    check: Option<Option<PathBuf>>,
     /// Show what differs: from the folder DIR, from the cluster of --context, or else from the platform that runs here
     #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "apply")]
     #[expect(
@@ -69,12 +74,19 @@ pub struct Promote {
 }
 
 /// What `promote -o json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Report {
-    profile: String,
-    environment: String,
-    target: Target,
+pub struct Report {
+    /// Of a folder that is checked neither this nor the next two are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Target>,
+    /// The folder that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<PathBuf>,
     /// What the target lacks and the tree leaves out, and what was raised to fit.
     notes: Vec<String>,
     ok: bool,
@@ -89,6 +101,9 @@ struct Report {
 
 impl Run for Promote {
     fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(Some(folder)) = &self.check {
+            return self.check_folder(context, folder);
+        }
         let job = Job::prepare(self, context)?;
         let mut report = job.report();
         let refused = refused(&report.findings);
@@ -99,13 +114,15 @@ impl Run for Promote {
             report.differences = Some(job.differences(context)?);
         } else if job.args.apply {
             report.applied = Some(job.apply(context)?);
-        } else if !job.args.check {
+        } else if job.args.check.is_none() {
             let folder = job.folder(context)?;
             let texts = job
                 .tree
                 .texts()
                 .map_err(|error| Plain::new(Family::Internal, format!("can't write YAML: {error}")))?;
-            report.written = Some(engine::write(&folder, &texts)?);
+            let written = engine::write(&folder, &texts)?;
+            report.findings.extend(job.beside(&written));
+            report.written = Some(written);
         }
         let reporter = context.reporter();
         job.raised.iter().for_each(|note| reporter.note(note.clone()));
@@ -121,18 +138,8 @@ impl Run for Promote {
                 palette,
             )
         })?)?;
-        if job.args.check && refused {
-            let errors = report
-                .findings
-                .iter()
-                .filter(|finding| finding.severity == Severity::Error)
-                .count();
-            return Err(Plain::new(
-                Family::Unhealthy,
-                must_not(errors),
-            )
-            .with_hint("each line above names its remedy")
-            .into());
+        if job.args.check.is_some() {
+            return verdict(&report.findings);
         }
         Ok(())
     }
@@ -145,7 +152,41 @@ impl Run for Promote {
 impl Promote {
     /// Whether the tree is to go somewhere, and not only to be looked at.
     const fn writes(&self) -> bool {
-        !self.check && self.diff.is_none()
+        self.check.is_none() && self.diff.is_none()
+    }
+
+    /// Checks the manifests of a folder: no profile and no environment, only what is there.
+    fn check_folder(&self, context: &Context, folder: &Path) -> Result<(), Failure> {
+        if !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint(
+                    "write one with vadev promote --out DIR, or leave it out to check what would be written",
+                )
+                .into());
+        }
+        let tree = engine::manifests(folder)?;
+        if tree.objects().next().is_none() {
+            let message = format!("there are no manifests in {}", folder.display());
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint("name a folder with .yaml files, such as one that vadev promote --out wrote")
+                .into());
+        }
+        let loaded = context.loaded()?;
+        let issuer = &loaded.catalog.mesh.policy.tokens.issuer;
+        let known = engine::known(&loaded.state(), issuer, self.registry.as_deref())?;
+        let findings = check(&tree, &known);
+        let report = Report {
+            ok: !refused(&findings),
+            folder: Some(folder.to_owned()),
+            findings,
+            ..Report::default()
+        };
+        let palette = context.stdout_palette();
+        context.print(&self.output.output.text(&report, |wide| {
+            promotion::text(&report.findings, None, None, None, &[], wide, palette)
+        })?)?;
+        verdict(&report.findings)
     }
 
     /// What can't be meant is told before anything is looked up or pushed.
@@ -182,6 +223,7 @@ struct Job {
     target: Target,
     tree: Tree,
     findings: Vec<Finding>,
+    known: Known,
     /// What the stack has beyond what was asked for.
     raised: Vec<String>,
 }
@@ -227,6 +269,7 @@ impl Job {
         Ok(Self {
             args,
             raised,
+            known,
             environment,
             stack,
             target,
@@ -237,9 +280,10 @@ impl Job {
 
     fn report(&self) -> Report {
         Report {
-            profile: self.stack.profile.clone(),
-            environment: self.environment.name.clone(),
-            target: self.target,
+            profile: Some(self.stack.profile.clone()),
+            environment: Some(self.environment.name.clone()),
+            target: Some(self.target),
+            folder: None,
             notes: [self.raised.clone(), self.target.notes()].concat(),
             ok: !refused(&self.findings),
             findings: self.findings.clone(),
@@ -247,6 +291,18 @@ impl Job {
             written: None,
             applied: None,
         }
+    }
+
+    /// What is in the folder beside the tree would be applied with it, and so is looked at with it.
+    fn beside(&self, written: &Written) -> Vec<Finding> {
+        let mut beside = Tree::default();
+        for name in written.foreign.iter().filter(|name| engine::is_manifest(name)) {
+            // What can't be read is nothing that kubectl could apply; it is named among what was left alone.
+            if let Ok(objects) = engine::objects(&written.folder.join(name)) {
+                beside.files.insert(name.clone(), objects);
+            }
+        }
+        check_beside(&self.tree, &beside, &self.known)
     }
 
     fn folder(&self, context: &Context) -> Result<PathBuf, Failure> {
@@ -325,6 +381,19 @@ impl Job {
 
     fn machine_readable(&self) -> bool {
         self.args.machine_readable()
+    }
+}
+
+/// How a check ends.
+fn verdict(findings: &[Finding]) -> Result<(), Failure> {
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    match errors.count() {
+        0 => Ok(()),
+        errors => Err(Plain::new(Family::Unhealthy, must_not(errors))
+            .with_hint("each line above names its remedy")
+            .into()),
     }
 }
 

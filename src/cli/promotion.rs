@@ -1,6 +1,6 @@
 //! What `promote` tells people.
 
-use crate::engine::promote::{Applied, Written};
+use crate::engine::promote::{Applied, Written, is_manifest};
 use crate::promote::check::{Finding, Severity};
 use crate::promote::diff::{Change, Difference, Explanation, Field};
 use crate::report::{Palette, Table};
@@ -52,7 +52,12 @@ pub fn text(
         let removed = written.removed.iter();
         lines.extend(removed.map(|name| format!("removed {name}, which an earlier promotion wrote")));
         let foreign = written.foreign.iter();
-        lines.extend(foreign.map(|name| format!("left alone: {name}, which is not vadev's")));
+        lines.extend(foreign.map(|name| match is_manifest(name) {
+            true => {
+                format!("left alone: {name}, which is not vadev's, and which `kubectl apply -R` applies too")
+            }
+            false => format!("left alone: {name}, which is not vadev's"),
+        }));
     }
     if findings.is_empty() {
         lines.push("nothing that must not reach production".to_owned());

@@ -142,7 +142,7 @@ pub struct LeftOut {
 }
 
 /// One figure and the rule it came from, for `profile explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Figure {
     /// Component.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::tree::{Tree, id};
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The tree is refused.
@@ -23,7 +23,7 @@ pub enum Severity {
 }
 
 /// One thing that must not, or should not, reach production.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// A stable name of the rule, for instance `image-not-pinned`.
@@ -57,6 +57,18 @@ pub struct Known {
 pub fn check(tree: &Tree, known: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, object) in tree.objects() {
+        if !object["kind"].is_string() || !object["apiVersion"].is_string() {
+            findings.push(Finding {
+                rule: "no-object",
+                severity: Severity::Error,
+                file: file.to_owned(),
+                object: "a document".to_owned(),
+                field: "kind".to_owned(),
+                problem: "it has no kind or apiVersion, and a cluster would refuse it".to_owned(),
+                remedy: "take it out, or make an object of it".to_owned(),
+            });
+            continue;
+        }
         let mut place = Place {
             file,
             object,
@@ -68,6 +80,18 @@ pub fn check(tree: &Tree, known: &Known) -> Vec<Finding> {
     }
     whole(tree, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// What the rules find in manifests that are beside a tree and not of it: theirs, and so a warning.
+pub fn check_beside(tree: &Tree, beside: &Tree, known: &Known) -> Vec<Finding> {
+    let mut all = tree.clone();
+    all.files.extend(beside.files.clone());
+    let mut findings = check(&all, known);
+    findings.retain(|finding| beside.files.contains_key(&finding.file));
+    for finding in &mut findings {
+        finding.severity = Severity::Warning;
+    }
     findings
 }
 
@@ -228,7 +252,12 @@ fn whole(tree: &Tree, findings: &mut Vec<Finding>) {
         }
     }
     let has = |kind: &str| tree.objects().any(|(_, object)| object["kind"] == kind);
-    let meshed = tree.files.keys().any(|file| file.starts_with("istio/"));
+    let of_mesh = |object: &Value| {
+        object["apiVersion"]
+            .as_str()
+            .is_some_and(|api| api.contains("istio.io/"))
+    };
+    let meshed = tree.objects().any(|(_, object)| of_mesh(object));
     if !meshed {
         findings.push(Finding {
             rule: "no-mesh",

@@ -9,7 +9,7 @@ use crate::failure::{Diagnose, Family};
 use crate::render::mesh::IstioApi;
 
 /// Major and minor version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 pub struct Version {
     /// Major.
     pub major: u32,
@@ -93,7 +93,7 @@ impl Diagnose for NoTarget {
 }
 
 /// What a tree is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Target {
     /// Kubernetes.
     pub kubernetes: Version,

@@ -44,7 +44,7 @@ pub fn is_generated(path: &str, text: &str) -> bool {
 }
 
 /// A production tree.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tree {
     /// Path below `k8s/` → objects, in the order in which they are applied.
     pub files: IndexMap<String, Vec<Value>>,

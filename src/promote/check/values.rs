@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Known, Place, looks, secret};
+use super::{Known, Place, looks, pods, secret};
 
 /// Beginning of keys that switch vadev's own programs.
 const OWN: &str = "VADEV_";
@@ -23,11 +23,13 @@ pub(super) fn check(place: &mut Place<'_>, known: &Known) {
             setting(place, &format!("data.{key}"), key, value);
         }
     }
-    let pod = &object["spec"]["template"]["spec"];
+    let Some((pod_path, pod)) = pods::spec(object) else {
+        return;
+    };
     for list in ["initContainers", "containers"] {
         for container in pod[list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or("?");
-            let path = format!("spec.template.spec.{list}[{name}]");
+            let path = format!("{pod_path}.{list}[{name}]");
             for variable in container["env"].as_array().into_iter().flatten() {
                 let (Some(key), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) else {
                     continue;
