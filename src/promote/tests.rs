@@ -438,3 +438,51 @@ fn the_stores_operator_is_asked_in_the_version_that_it_serves() {
         assert!(tree.readme.contains(&format!("`{expected}`")), "{}", tree.readme);
     }
 }
+
+#[test]
+fn every_host_is_warned_of_and_of_http_only_where_it_is_served() {
+    for (hosts, told) in [(vec!["*".to_owned()], false), (Vec::new(), true)] {
+        let mut environment = environment();
+        environment.hosts = hosts;
+        let tree = tree(
+            &stack_of("minimal", None, &[]),
+            &environment,
+            Target::default(),
+            &IndexMap::new(),
+        );
+        let found = check(&tree, &Known::default());
+        assert!(
+            found.iter().all(|one| one.rule == "any-host") && !found.is_empty(),
+            "{found:?}"
+        );
+        assert_eq!(
+            found.iter().any(|one| one.problem.contains("without sending it")),
+            told,
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn manifests_beside_the_tree_are_looked_at_with_it() {
+    let tree = tree_of("minimal");
+    let mut beside = Tree::default();
+    let mut again = tree.files["deploy-all.yaml"][0].clone();
+    again["metadata"]["labels"]["mine"] = serde_json::json!("1");
+    let secret = serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "mine" } });
+    let nothing = serde_json::json!({ "replicas": 1 });
+    beside
+        .files
+        .insert("mine.yaml".to_owned(), vec![again, secret, nothing]);
+    let found = check::check_beside(&tree, &beside, &Known::default());
+    let rules: BTreeSet<&str> = found.iter().map(|one| one.rule).collect();
+    assert_eq!(
+        rules,
+        BTreeSet::from(["no-object", "object-twice", "secret-in-tree"])
+    );
+    assert!(
+        found
+            .iter()
+            .all(|one| one.severity == Severity::Warning && one.file == "mine.yaml")
+    );
+}

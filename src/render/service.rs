@@ -14,6 +14,9 @@ use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
+/// The port at which a service's Kubernetes Service is asked, wherever its container listens.
+pub const PORT: u16 = 8080;
+
 /// Group and user of the services' processes: `nonroot` of the distroless images, which ours are like.
 const NONROOT: i64 = 65532;
 
@@ -35,7 +38,7 @@ pub fn render(stack: &Stack, sized: &SizedService, setting: &Setting) -> Vec<Obj
             "metadata": metadata(name),
             "spec": {
                 "selector": { "app": name },
-                "ports": [{ "name": "http", "port": 8080, "targetPort": "http", "protocol": "TCP" }],
+                "ports": [{ "name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP" }],
             },
         }),
     ];
