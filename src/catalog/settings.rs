@@ -57,12 +57,10 @@ fn of_service(service: &Service, key: &str, value: &str) -> Option<Wrong> {
 /// A placeholder that is almost a known one. Others are left alone: texts may hold braces of their own.
 fn misspelt(value: &str) -> Option<(&str, &'static str)> {
     let written = value.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
-    let unknown = written
+    let mut unknown = written
         .map(|(name, _)| name)
         .filter(|name| !PLACEHOLDERS.contains(name));
-    unknown
-        .filter_map(|name| Some((name, nearest(name.trim(), PLACEHOLDERS)?)))
-        .next()
+    unknown.find_map(|name| Some((name, nearest(name.trim(), PLACEHOLDERS)?)))
 }
 
 /// The settings of a service's own entry.

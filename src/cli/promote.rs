@@ -1,17 +1,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use super::output::{Format, OutputArgs};
+use super::promotion::{Report, refusal, refused, verdict};
 use super::{Context, Run, place, promotion, timeout, workspace};
 use crate::engine::promote as engine;
 use crate::engine::promote::{Applied, ApplyTo, Digests, Written};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Cluster;
 use crate::profile::Stack;
-use crate::promote::check::{Finding, Known, Severity, check, check_beside};
+use crate::promote::check::{Finding, Known, check, check_beside};
 use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
 use crate::promote::{
@@ -71,32 +69,6 @@ pub struct Promote {
     timeout: Duration,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// What `promote -o json` prints.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Of a folder that is checked neither this nor the next two are known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    environment: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<Target>,
-    /// The folder that was checked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    folder: Option<PathBuf>,
-    /// What the target lacks and the tree leaves out, and what was raised to fit.
-    notes: Vec<String>,
-    ok: bool,
-    findings: Vec<Finding>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    differences: Option<Vec<Difference>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    written: Option<Written>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<Applied>,
 }
 
 impl Run for Promote {
@@ -210,11 +182,6 @@ fn nowhere() -> Failure {
         .into()
 }
 
-/// Whether the tree must not go anywhere.
-fn refused(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error)
-}
-
 /// Everything that does not depend on what is asked of the tree.
 struct Job {
     args: Promote,
@@ -268,13 +235,13 @@ impl Job {
         let raised = stack::notes(&loaded.catalog, &stack);
         Ok(Self {
             args,
-            raised,
-            known,
             environment,
             stack,
             target,
             tree,
             findings,
+            known,
+            raised,
         })
     }
 
@@ -382,42 +349,4 @@ impl Job {
     fn machine_readable(&self) -> bool {
         self.args.machine_readable()
     }
-}
-
-/// How a check ends.
-fn verdict(findings: &[Finding]) -> Result<(), Failure> {
-    let errors = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error);
-    match errors.count() {
-        0 => Ok(()),
-        errors => Err(Plain::new(Family::Unhealthy, must_not(errors))
-            .with_hint("each line above names its remedy")
-            .into()),
-    }
-}
-
-fn must_not(errors: usize) -> String {
-    let things = if errors == 1 { "thing" } else { "things" };
-    format!("{errors} {things} must not reach production")
-}
-
-fn refusal(findings: &[Finding]) -> Failure {
-    let errors: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(promotion::line)
-        .collect();
-    let hint = if errors.len() > 1 {
-        "vadev promote --check lists them again; each line names its remedy"
-    } else {
-        "the line above names its remedy"
-    };
-    Plain::new(
-        Family::Refused,
-        format!("{}; nothing was written", must_not(errors.len())),
-    )
-    .with_details(errors)
-    .with_hint(hint)
-    .into()
 }

@@ -170,7 +170,7 @@ impl Printed {
             Self::BackupCleanup => of::<backup::Cleaned>(),
             Self::NetpolShow => of::<netpol::Reachability>(),
             Self::Query => of::<query::Answer>(),
-            Self::Promote => of::<super::promote::Report>(),
+            Self::Promote => of::<super::promotion::Report>(),
             Self::ProfileList => of::<Vec<super::profile::Row>>(),
             Self::ProfileExplain => of::<Vec<Figure>>(),
             Self::ProfileDiff => of::<Vec<super::profile::Change>>(),

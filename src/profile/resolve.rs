@@ -285,3 +285,22 @@ fn leave_out(stack: &mut Stack, name: &str, reason: &str) {
         reason: reason.to_owned(),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::tests::{machine, stack};
+
+    #[test]
+    fn without_the_mesh_everything_is_as_large_as_beside_it() {
+        let whole = stack("dev", &Selection::default(), machine(2, 8));
+        let wish = Selection {
+            skip_istio: true,
+            ..Selection::default()
+        };
+        let part = stack("dev", &wish, machine(2, 8));
+        assert!(part.mesh.is_none() && whole.mesh.is_some());
+        assert_eq!(part.infrastructure, whole.infrastructure);
+        assert_eq!(part.services, whole.services);
+    }
+}

@@ -9,7 +9,7 @@ pub fn literal(text: &str) -> String {
 
 /// A text in which whatever asks `host` at port `from` asks it at port `to`.
 pub fn at_port(text: &str, host: &str, from: u16, to: u16) -> String {
-    let asked = format!("{host}:{from}");
+    let (asked, answers) = (format!("{host}:{from}"), format!("{host}:{to}"));
     let mut result = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(&asked) {
@@ -20,7 +20,7 @@ pub fn at_port(text: &str, host: &str, from: u16, to: u16) -> String {
         if longer || after.starts_with(|c: char| c.is_ascii_digit()) {
             result.push_str(&asked);
         } else {
-            result.push_str(&format!("{host}:{to}"));
+            result.push_str(&answers);
         }
         rest = after;
     }
