@@ -157,7 +157,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
             "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling(image.origin) },
             "template": {
                 "metadata": {
-                    "labels": { "app": name, "version": version_label(version(image, service)) },
+                    "labels": { "app": name, "version": version(image, service) },
                     "annotations": annotations(stack, sized, setting),
                 },
                 "spec": {
@@ -215,19 +215,22 @@ pub(super) fn digest(text: &str) -> String {
         })
 }
 
-/// The version that runs: the tag of what is really deployed, or so much of its digest as tells it from others. What stands
-/// in has none of its own, and what is built here is a new image with every save, for which no pod is to be made anew.
-fn version<'a>(image: &'a DeployedImage, service: &'a Service) -> &'a str {
-    if image.origin != Origin::Registry {
-        return &service.image.version;
-    }
-    let (name, digest) = image.reference.split_once('@').unwrap_or((&image.reference, ""));
+/// The version that runs: that of what is really deployed. What stands in has none of its own, and what is built here is a
+/// new image with every save, for which no pod is to be made anew.
+fn version(image: &DeployedImage, service: &Service) -> String {
+    let named = !matches!(image.origin, Origin::StandIn | Origin::Built);
+    let version = named.then(|| version_of(&image.reference)).flatten();
+    version.unwrap_or_else(|| version_label(&service.image.version))
+}
+
+/// The version that an image's reference states, as the label `version` has it: its tag, or so much of its digest as tells it
+/// from others.
+pub fn version_of(reference: &str) -> Option<String> {
+    let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
     let last = name.rsplit('/').next().unwrap_or_default();
     let digest = digest.rsplit(':').next().and_then(|hex| hex.get(..12));
-    last.split_once(':')
-        .map(|(_, tag)| tag)
-        .or(digest)
-        .unwrap_or(&service.image.version)
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    tag.or(digest).map(version_label)
 }
 
 /// Label values allow fewer characters than image tags, and only letters and digits at their ends.
@@ -334,7 +337,7 @@ mod tests {
                 reference: reference.to_owned(),
                 origin,
             };
-            version_label(version(&image, service))
+            version(&image, service)
         };
         let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
         let own = service.image.version.clone();
