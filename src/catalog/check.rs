@@ -1,12 +1,15 @@
 //! Checks a tree against the JSON Schema of a Rust type, and collects every problem instead of the first. It knows the part
-//! of JSON Schema that `schemars` writes for this crate's types, and six formats: `dns-label`, `absolute-path`, `cpu`,
-//! `memory`, `image`, and for keys `config-key`.
+//! of JSON Schema that `schemars` writes for this crate's types, and nine formats: `dns-label`, `absolute-path`, `url-path`,
+//! `cpu`, `memory`, `image`, `image-repository`, `image-tag`, and for keys `config-key`.
 
 use serde_json::Value as Json;
 
 use super::problem::{Problem, nearest};
 use super::quantity::{Bytes, MilliCpu};
-use super::text::{CONFIG_KEY, IMAGE, as_label, is_config_key, is_dns_label, is_image};
+use super::text::{
+    CONFIG_KEY, IMAGE, as_label, is_config_key, is_dns_label, is_image, is_image_repository, is_image_tag,
+    is_url_path,
+};
 use super::tree::{Node, Place, Source, Value};
 
 /// Every way in which `root` is not what `schema` says.
@@ -261,9 +264,18 @@ impl<'a> Checker<'a> {
                 )
             }),
             Some("absolute-path") => (!text.starts_with('/')).then(|| format!("`{text}` must begin with `/`")),
+            Some("url-path") => (!is_url_path(text)).then(|| {
+                format!("`{text}` must be a path alone: begin with `/`, without `?`, `#` and white space")
+            }),
             Some("cpu") => MilliCpu::stated(text).err(),
             Some("memory") => Bytes::stated(text).err(),
             Some("image") => (!is_image(text)).then(|| format!("`{text}` {IMAGE}")),
+            Some("image-repository") => (!is_image_repository(text)).then(|| {
+                format!("`{text}` is no name of an image in lower case and without a tag, such as ghcr.io/team/name")
+            }),
+            Some("image-tag") => (!is_image_tag(text)).then(|| {
+                format!("`{text}` is no tag of an image: letters, digits, `_`, `.` and `-`, the first a letter, digit or `_`")
+            }),
             _ => None,
         };
         if let Some(wrong) = wrong {

@@ -163,6 +163,7 @@ pub struct Workload {
     pub read_only_root: bool,
     /// Production replicas.
     #[serde(default = "one")]
+    #[schemars(range(max = 50))]
     pub replicas: u32,
     /// Whether several replicas are one system together. Without it they would be systems of their own with data of their own,
     /// behind one Service, and more than one is refused.
@@ -177,6 +178,7 @@ pub struct Workload {
     pub heap: Option<Heap>,
     /// Seconds it may take until ready, on a slow machine.
     #[serde(default = "startup_seconds")]
+    #[schemars(range(min = 1, max = 86400))]
     pub startup_seconds: u32,
     /// Whether it needs the Kubernetes API (Prometheus): gives it a service account that may read pods, nodes and services.
     #[serde(default)]

@@ -130,6 +130,7 @@ pub struct Outliers {
 #[serde(deny_unknown_fields)]
 pub struct MeshPart {
     /// Production replicas; one for the sidecar, which is counted a pod.
+    #[schemars(range(max = 50))]
     pub replicas: u32,
     /// Production requests and limits.
     pub resources: Resources,

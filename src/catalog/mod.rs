@@ -6,10 +6,12 @@ mod embedded;
 pub mod infrastructure;
 pub mod load;
 pub mod mesh;
+pub mod prefixes;
 pub mod problem;
 pub mod quantity;
 pub mod semantic;
 pub mod service;
+pub mod settings;
 pub mod text;
 pub mod tree;
 

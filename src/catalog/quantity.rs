@@ -31,6 +31,8 @@ const GI: u64 = 1 << 30;
 const TI: u64 = 1 << 40;
 
 impl MilliCpu {
+    /// More can't be meant.
+    const MOST: Self = Self(10_000_000);
     /// Reads what a person states as a size of something that runs: as [`Self::parse`], but for nothing at all.
     ///
     /// # Errors
@@ -38,6 +40,10 @@ impl MilliCpu {
     pub fn stated(text: &str) -> Result<Self, String> {
         match Self::parse(text) {
             Ok(Self(0)) => Err(format!("`{text}` is no CPU at all: write at least 1m")),
+            Ok(most) if most > Self::MOST => Err(format!(
+                "`{text}` is more than anything has: at most {}",
+                Self::MOST
+            )),
             other => other.map_err(|wrong| wrong.to_string()),
         }
     }
@@ -65,6 +71,8 @@ impl MilliCpu {
 }
 
 impl Bytes {
+    /// More can't be meant.
+    const MOST: Self = Self(1024 * TI);
     /// So many mebibytes.
     pub const fn mib(n: u64) -> Self {
         Self(n * MI)
@@ -86,12 +94,19 @@ impl Bytes {
                     "`{text}` is less than anything runs with ({bytes} bytes): write {number}Mi or {number}Gi"
                 ))
             }
-            Ok(bytes) => Ok(bytes),
-            Err(wrong) => Err(Self::meant(text).map_or_else(
-                || wrong.to_string(),
-                |meant| format!("{wrong}; did you mean {meant}?"),
-            )),
+            Ok(bytes) if bytes <= Self::MOST => Ok(bytes),
+            Ok(_) => Err(Self::too_much(text)),
+            Err(wrong) => Err(match Self::meant(text) {
+                None => wrong.to_string(),
+                Some(meant) if Self::parse(&meant).is_ok_and(|bytes| bytes <= Self::MOST) => {
+                    format!("{wrong}; did you mean {meant}?")
+                }
+                Some(_) => Self::too_much(text),
+            }),
         }
+    }
+    fn too_much(text: &str) -> String {
+        format!("`{text}` is more than anything has: at most {}", Self::MOST)
     }
     /// `512MB`, `512m`, `1.5 gi` and the like in the units that are read here.
     fn meant(text: &str) -> Option<String> {
@@ -257,6 +272,12 @@ mod tests {
             ("256mi", "did you mean 256Mi?"),
             ("1.5Gi", "did you mean 1536Mi?"),
             ("2.0 GiB", "did you mean 2Gi?"),
+            (
+                "99999999999Ti",
+                "`99999999999Ti` is more than anything has: at most 1024Ti",
+            ),
+            ("1025Ti", "more than anything has"),
+            ("99999999TB", "more than anything has"),
             ("lots", "is not an amount of memory such as 512Mi or 2Gi"),
             ("-1Gi", "is not an amount of memory"),
         ] {
@@ -265,6 +286,7 @@ mod tests {
         }
         assert_eq!(Bytes::stated("1Mi"), Ok(Bytes::mib(1)));
         assert_eq!(Bytes::stated("2147483648"), Ok(Bytes::mib(2048)));
+        assert!(MilliCpu::stated("10001").is_err() && MilliCpu::stated("10000").is_ok());
         assert!(MilliCpu::stated("0").is_err() && MilliCpu::stated("0m").is_err());
         assert_eq!(MilliCpu::stated("1m"), Ok(MilliCpu(1)));
     }

@@ -8,6 +8,7 @@ use super::problem::{Problem, nearest};
 use super::service::{Amount, Resources, Service};
 use super::tree::Step::{Item, Key};
 use super::tree::{Source, Step};
+use super::{Catalog, MeshEntry, prefixes, settings};
 
 /// All checks over a catalog, beside which `elsewhere` names more services. `complete` says whether every file could be read; only then can a name be unknown.
 pub fn check_catalog(documents: &Documents<'_>, elsewhere: &[&str], complete: bool) -> Vec<Problem> {
@@ -22,6 +23,7 @@ pub fn check_catalog(documents: &Documents<'_>, elsewhere: &[&str], complete: bo
     }
     problems.extend(documents.infrastructure.iter().flat_map(check_system));
     problems.extend(unique(documents));
+    problems.extend(prefixes::shadowed(documents));
     problems
 }
 
@@ -32,21 +34,42 @@ pub struct Names {
     pub services: Vec<String>,
     /// Systems and their aliases.
     pub stores: Vec<String>,
+    /// Those of them that ask nobody for a password.
+    pub without_password: Vec<String>,
+    /// The paths that the platform itself answers.
+    pub public_paths: Vec<String>,
 }
 
 impl Names {
     fn of(documents: &Documents<'_>) -> Self {
+        let services = documents.services.iter().map(|document| &document.entry.name);
         let systems = documents.infrastructure.iter().map(|document| &document.entry);
+        let mesh = documents.mesh.first().map(|document| &document.entry);
+        Self::new(services.cloned().collect(), systems, mesh)
+    }
+
+    /// The names of a catalog.
+    pub fn of_catalog(catalog: &Catalog) -> Self {
+        let services = catalog.services.keys().cloned().collect();
+        Self::new(services, catalog.infrastructure.values(), Some(&catalog.mesh))
+    }
+
+    fn new<'a>(
+        services: Vec<String>,
+        systems: impl Iterator<Item = &'a Infrastructure> + Clone,
+        mesh: Option<&MeshEntry>,
+    ) -> Self {
+        let called =
+            |system: &'a Infrastructure| std::iter::once(&system.name).chain(&system.aliases).cloned();
         Self {
-            services: documents
-                .services
-                .iter()
-                .map(|document| document.entry.name.clone())
+            services,
+            without_password: systems
+                .clone()
+                .filter(|system| system.secrets.is_empty())
+                .flat_map(called)
                 .collect(),
-            stores: systems
-                .flat_map(|system| std::iter::once(&system.name).chain(&system.aliases))
-                .cloned()
-                .collect(),
+            stores: systems.flat_map(called).collect(),
+            public_paths: mesh.map_or_else(Vec::new, |mesh| mesh.policy.public_paths.clone()),
         }
     }
 }
@@ -63,7 +86,23 @@ pub fn help(name: &str, known: &[String]) -> String {
 
 /// What vadev itself calls parts of the platform that are no service: as a service's name, its objects and steps would be
 /// taken for theirs.
-const RESERVED: [&str; 4] = ["cluster", "mesh", "metrics-server", "namespaces"];
+pub const RESERVED: [&str; 13] = [
+    "cluster",
+    "mesh",
+    "metrics-server",
+    "namespaces",
+    // Objects in the services' namespace, of kinds that every service has one of its own name of.
+    "allow-dns",
+    "allow-mesh",
+    "allow-scraping",
+    "allow-tracing",
+    "default",
+    "default-deny",
+    "voiceassistant-routes",
+    // Compose's own services.
+    "gateway",
+    "prepare",
+];
 
 /// The ports that Istio's sidecar keeps for itself.
 const SIDECAR: std::ops::RangeInclusive<u16> = 15000..=15090;
@@ -82,7 +121,8 @@ pub fn check_service<T>(
             "`{}` is vadev's own name for a part of the platform",
             service.name
         );
-        problems.push(document.problem(&at(&[Key("name")]), message, None));
+        let help = "give the service another one".to_owned();
+        problems.push(document.problem(&at(&[Key("name")]), message, Some(help)));
     }
     for (index, callee) in service.calls.iter().enumerate() {
         let path = at(&[Key("calls"), Item(index)]);
@@ -120,25 +160,15 @@ pub fn check_service<T>(
                 Some(help(from, &names.stores)),
             ));
         }
-    }
-    for (index, prefix) in service.prefixes.iter().enumerate() {
-        let path = at(&[Key("prefixes"), Item(index)]);
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        let meant = format!("/{}", prefix.trim_matches('/'));
-        if meant == "/" {
-            let message = format!("the prefix `{prefix}` would take every path");
-            let help = "name the paths that the service answers, such as /api/v1/orders".to_owned();
-            problems.push(document.problem(&path, message, Some(help)));
-        } else if *prefix != meant {
-            let message = format!("the prefix `{prefix}` must begin with `/`, and not end with it");
-            problems.push(document.problem(&path, message, Some(format!("write {meant}"))));
-        } else if !prefix.chars().all(plain) || prefix.contains("//") {
-            let message = format!("the prefix `{prefix}` is no plain path");
-            let help = "letters, digits, `-`, `.`, `_`, `~`, and `/` between them".to_owned();
-            problems.push(document.problem(&path, message, Some(help)));
+        if names.is_some_and(|names| names.without_password.contains(from)) {
+            let path = [base, &[Key("secrets"), Key(key), Key("from")]].concat();
+            let help = "leave `from` out: the value is then one of the service's own".to_owned();
+            problems.push(document.problem(&path, format!("`{from}` has no password"), Some(help)));
         }
     }
-    problems.extend(check_prefixes_named(document, service, base));
+    let public = names.map_or(&[][..], |names| &names.public_paths);
+    problems.extend(prefixes::check(document, service, base, public));
+    problems.extend(settings::check(document, service, base));
     if SIDECAR.contains(&service.port) {
         let message = format!("the port {} is Istio's own in every pod", service.port);
         let help = format!("take one outside of {} to {}", SIDECAR.start(), SIDECAR.end());
@@ -153,38 +183,18 @@ pub fn check_service<T>(
         );
         problems.push(document.problem(&path, message, None));
     }
-    problems.extend(check_figures(document, base, &service.resources, &service.floor));
-    problems
-}
-
-/// Rules about prefixes that the service has not would protect nothing.
-fn check_prefixes_named<T>(document: &Document<'_, T>, service: &Service, base: &[Step<'_>]) -> Vec<Problem> {
-    let access = &service.access;
-    let public = access.public.iter().enumerate();
-    let public = public.map(|(index, prefix)| (prefix, vec![Key("access"), Key("public"), Item(index)]));
-    let roles = access.roles.keys();
-    let roles = roles.map(|prefix| (prefix, vec![Key("access"), Key("roles"), Key(prefix)]));
-    let limits = service.traffic.rate_limits.keys();
-    let limits = limits.map(|prefix| (prefix, vec![Key("traffic"), Key("rateLimits"), Key(prefix)]));
-    let unknown = public.chain(roles).chain(limits);
-    let unknown = unknown.filter(|(prefix, _)| !service.prefixes.contains(prefix));
-    let mut problems: Vec<Problem> = unknown
-        .map(|(prefix, path)| {
-            let message = format!("`{prefix}` is none of the service's prefixes");
-            document.problem(
-                &[base, &path].concat(),
-                message,
-                Some(help(prefix, &service.prefixes)),
-            )
-        })
-        .collect();
-    for (index, prefix) in access.public.iter().enumerate() {
-        if access.roles.contains_key(prefix) {
-            let path = [base, &[Key("access"), Key("public"), Item(index)]].concat();
-            let message = format!("`{prefix}` is public and asks for roles");
-            problems.push(document.problem(&path, message, None));
-        }
+    if service.replicas > scaling.max && scaling.min <= scaling.max {
+        let message = format!(
+            "there are {} replicas, and autoscaling never goes beyond {}",
+            service.replicas, scaling.max
+        );
+        let help = Some(format!(
+            "raise `max` to {}, or lower `replicas`",
+            service.replicas
+        ));
+        problems.push(document.problem(&at(&[Key("replicas")]), message, help));
     }
+    problems.extend(check_figures(document, base, &service.resources, &service.floor));
     problems
 }
 
@@ -266,6 +276,11 @@ fn check_system(document: &Document<'_, Infrastructure>) -> Vec<Problem> {
             problems.push(document.problem(&path, apart(&workload.name, workload.replicas), Some(help)));
         }
         for (variable, key) in &workload.secret_env {
+            if workload.env.contains_key(variable) {
+                let path = [&base[..], &[Key("env"), Key(variable)]].concat();
+                let message = format!("`{variable}` is there already, under `secretEnv`");
+                problems.push(document.problem(&path, message, None));
+            }
             if !system.secrets.contains_key(key) {
                 let path = [&base[..], &[Key("secretEnv"), Key(variable)]].concat();
                 let known: Vec<String> = system.secrets.keys().cloned().collect();

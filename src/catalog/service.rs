@@ -49,6 +49,7 @@ pub struct Service {
     pub config: IndexMap<String, String>,
     /// Keys of the Secret `<name>-secret`, and where a development value comes from.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "config-key"}))]
     pub secrets: IndexMap<String, SecretSource>,
     /// Who may use its API through the ingress gateway.
     #[serde(default, skip_serializing_if = "Access::is_default")]
@@ -65,6 +66,7 @@ pub struct Service {
     #[serde(default = "service_floor")]
     pub floor: Amount,
     /// Production replicas.
+    #[schemars(range(min = 1, max = 50))]
     pub replicas: u32,
     /// Production autoscaling (`<name>-hpa`).
     pub autoscaling: Autoscaling,
@@ -95,8 +97,10 @@ impl Language {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceImage {
     /// For instance `ghcr.io/voiceassistant/agent-engine`.
+    #[schemars(extend("format" = "image-repository"))]
     pub repository: String,
     /// For instance `1.1.0`.
+    #[schemars(extend("format" = "image-tag"))]
     pub version: String,
 }
 
@@ -165,14 +169,16 @@ pub struct RateLimit {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Probes {
     /// Path of the liveness and startup probes; also what `<prefix>/health` and callers ask for.
-    #[schemars(extend("format" = "absolute-path"))]
+    #[schemars(extend("format" = "url-path"))]
     pub liveness: String,
     /// Path of the readiness probe.
-    #[schemars(extend("format" = "absolute-path"))]
+    #[schemars(extend("format" = "url-path"))]
     pub readiness: String,
     /// Period of the liveness and readiness probes.
+    #[schemars(range(min = 1, max = 3600))]
     pub period_seconds: u32,
     /// How long a start may take.
+    #[schemars(range(min = 1, max = 86400))]
     pub startup_seconds: u32,
 }
 
@@ -212,15 +218,40 @@ pub struct Resources {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Autoscaling {
     /// Fewest replicas.
+    #[schemars(range(max = 1000))]
     pub min: u32,
     /// Most replicas.
+    #[schemars(range(max = 1000))]
     pub max: u32,
     /// Target CPU use, per cent of the request.
     #[schemars(range(min = 1, max = 1000))]
     pub cpu_percent: u32,
     /// Target memory use, per cent of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
     pub memory_percent: Option<u32>,
+}
+
+impl Autoscaling {
+    /// As it is where somebody has stated the replicas: they are the least that runs, and more than the most raise the most.
+    #[must_use]
+    pub fn with(&self, replicas: u32) -> Self {
+        Self {
+            min: replicas,
+            max: self.max.max(replicas),
+            ..self.clone()
+        }
+    }
+}
+
+impl std::fmt::Display for Autoscaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {} at {} % CPU", self.min, self.max, self.cpu_percent)?;
+        match self.memory_percent {
+            Some(percent) => write!(f, " or {percent} % memory"),
+            None => Ok(()),
+        }
+    }
 }
 
 const fn default_port() -> u16 {

@@ -48,8 +48,28 @@ pub fn is_image(text: &str) -> bool {
         && tag.is_none_or(|tag| tag.len() <= 128 && word(tag, "._-"))
         && digest.is_none_or(|digest| {
             let (kind, sum) = digest.split_once(':').unwrap_or_default();
-            word(kind, "+._-") && !sum.is_empty() && sum.chars().all(|c| c.is_ascii_hexdigit())
+            word(kind, "+._-") && !sum.is_empty() && sum.chars().all(is_digest_digit)
         })
+}
+
+/// A digit of a digest: registries know no upper case ones.
+pub fn is_digest_digit(c: char) -> bool {
+    matches!(c, '0'..='9' | 'a'..='f')
+}
+
+/// The name of an image without tag and digest.
+pub fn is_image_repository(text: &str) -> bool {
+    is_image(text) && !text.contains('@') && is_image(&format!("{text}:x"))
+}
+
+/// The tag of an image.
+pub fn is_image_tag(text: &str) -> bool {
+    !text.contains(['/', ':', '@']) && is_image(&format!("x:{text}"))
+}
+
+/// What a probe asks for: a path, and no query, fragment or white space, which neither routes nor rules could name.
+pub fn is_url_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "?#".contains(c))
 }
 
 /// What is said of a text that [`is_config_key`] refuses.
@@ -77,7 +97,7 @@ mod tests {
             "redis:7",
             "localhost/x",
             "localhost:5000/a/b_c:V1.0",
-            "ghcr.io/a/b@sha256:00aF",
+            "ghcr.io/a/b@sha256:00af",
             "Registry.example.com/a--b/c.d:1@sha256:12",
         ] {
             assert!(is_image(good), "{good}");
@@ -93,8 +113,32 @@ mod tests {
             "https://a/b",
             "a:b:c",
             "a@12",
+            "ghcr.io/a/b@sha256:00aF",
         ] {
             assert!(!is_image(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_tags_and_paths_are_told_from_whole_images_and_addresses() {
+        for (text, repository, tag, path) in [
+            ("ghcr.io/acme/cart", true, false, false),
+            ("localhost:5000/cart", true, false, false),
+            ("ghcr.io/acme/Cart:1.0", false, false, false),
+            ("ghcr.io/acme/cart:1.0", false, false, false),
+            ("1.0_", true, true, false),
+            ("-x-", false, false, false),
+            ("/a/b", false, false, true),
+            ("/a?b=c", false, false, false),
+            ("/a#b", false, false, false),
+            ("/a b", false, false, false),
+            ("a", true, true, false),
+        ] {
+            assert_eq!(
+                (is_image_repository(text), is_image_tag(text), is_url_path(text)),
+                (repository, tag, path),
+                "{text}"
+            );
         }
     }
 

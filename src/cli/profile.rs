@@ -85,9 +85,10 @@ impl Run for Profile {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// One profile, as `profile list` has it.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+pub struct Row {
     name: String,
     summary: String,
     services: usize,
@@ -231,8 +232,8 @@ fn figures(figures: &[Figure]) -> Table {
 }
 
 /// One difference between two profiles.
-#[derive(Debug, PartialEq, Serialize)]
-struct Change {
+#[derive(Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Change {
     component: String,
     field: String,
     from: String,
@@ -269,9 +270,9 @@ fn facts(stack: &Stack) -> Facts {
     let systems = stack.infrastructure.iter().flat_map(|system| &system.sizes);
     let systems = systems.map(|(name, size)| {
         let mut fields = fields("", Some(size.replicas), &size.resources);
-        fields.extend(size.heap_mib.map(|mib| ("heap".to_owned(), format!("{mib} MiB"))));
+        fields.extend(size.heap_mib.map(|mib| ("heap".to_owned(), format!("{mib}Mi"))));
         let volumes = size.volumes.iter();
-        fields.extend(volumes.map(|(volume, bytes)| (format!("volume {volume}"), bytes.to_string())));
+        fields.extend(volumes.map(|(volume, bytes)| (format!("volume.{volume}"), bytes.to_string())));
         (name.clone(), fields)
     });
     let services = stack.services.iter().map(|one| {
@@ -294,9 +295,9 @@ fn facts(stack: &Stack) -> Facts {
 fn fields(prefix: &str, replicas: Option<u32>, resources: &Resources) -> Fields {
     let sizes = [
         ("requests.cpu", resources.requests.cpu.to_string()),
-        ("requests.memory", mebibytes(resources.requests)),
+        ("requests.memory", resources.requests.memory.to_string()),
         ("limits.cpu", resources.limits.cpu.to_string()),
-        ("limits.memory", mebibytes(resources.limits)),
+        ("limits.memory", resources.limits.memory.to_string()),
     ];
     replicas
         .map(|count| ("replicas", count.to_string()))

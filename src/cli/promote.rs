@@ -1,19 +1,20 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::output::{Format, OutputArgs};
+use super::promotion::{Report, refusal, refused, verdict};
 use super::{Context, Run, place, promotion, timeout, workspace};
 use crate::engine::promote as engine;
 use crate::engine::promote::{Applied, ApplyTo, Digests, Written};
 use crate::failure::{Failure, Family, Plain};
 use crate::k8s::Cluster;
 use crate::profile::Stack;
-use crate::promote::check::{Finding, Severity, check};
+use crate::promote::check::{Finding, Known, check, check_beside};
 use crate::promote::images::all_pinned;
 use crate::promote::target::{OLDEST_ISTIO, OLDEST_KUBERNETES};
-use crate::promote::{Difference, Environment, Target, Tree, Version, production_stack, tree as rendered};
+use crate::promote::{
+    Difference, Environment, Target, Tree, Version, production_stack, stack, tree as rendered,
+};
 
 /// Write production manifests of a profile, check and compare them, and apply them to a cluster
 ///
@@ -24,6 +25,7 @@ use crate::promote::{Difference, Environment, Target, Tree, Version, production_
 #[command(after_help = "Examples:\n  \
     vadev promote -p prod --env prod.yaml --out k8s\n  \
     vadev promote -p prod --env prod.yaml --check -o json\n  \
+    vadev promote --check k8s                                       what is in a folder, edited by hand or not\n  \
     vadev promote -p prod --env prod.yaml --diff                    against the platform that runs here\n  \
     vadev promote -p prod --env prod.yaml --diff k8s                against a folder\n  \
     vadev promote -p prod --env prod.yaml --diff --context prod     against a cluster\n  \
@@ -36,9 +38,10 @@ pub struct Promote {
     /// Folder of the tree; `k8s` beside the workspace file unless told
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Look for what must not reach production, and write nothing
-    #[arg(long, conflicts_with_all = ["diff", "apply"])]
-    check: bool,
+    /// Look for what must not reach production, and write nothing; with DIR in the manifests there, as they are on disk
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with_all = ["diff", "apply", "out"])]
+    #[expect(clippy::option_option, reason = "as for `--diff`, below")]
+    check: Option<Option<PathBuf>>,
     /// Show what differs: from the folder DIR, from the cluster of --context, or else from the platform that runs here
     #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "apply")]
     #[expect(
@@ -68,27 +71,11 @@ pub struct Promote {
     output: OutputArgs,
 }
 
-/// What `promote -o json` prints.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report {
-    profile: String,
-    environment: String,
-    target: Target,
-    /// What the target lacks and the tree leaves out.
-    notes: Vec<String>,
-    ok: bool,
-    findings: Vec<Finding>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    differences: Option<Vec<Difference>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    written: Option<Written>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<Applied>,
-}
-
 impl Run for Promote {
     fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(Some(folder)) = &self.check {
+            return self.check_folder(context, folder);
+        }
         let job = Job::prepare(self, context)?;
         let mut report = job.report();
         let refused = refused(&report.findings);
@@ -99,14 +86,18 @@ impl Run for Promote {
             report.differences = Some(job.differences(context)?);
         } else if job.args.apply {
             report.applied = Some(job.apply(context)?);
-        } else if !job.args.check {
+        } else if job.args.check.is_none() {
             let folder = job.folder(context)?;
             let texts = job
                 .tree
                 .texts()
                 .map_err(|error| Plain::new(Family::Internal, format!("can't write YAML: {error}")))?;
-            report.written = Some(engine::write(&folder, &texts)?);
+            let written = engine::write(&folder, &texts)?;
+            report.findings.extend(job.beside(&written));
+            report.written = Some(written);
         }
+        let reporter = context.reporter();
+        job.raised.iter().for_each(|note| reporter.note(note.clone()));
         let palette = context.stdout_palette();
         context.print(&job.args.output.output.text(&report, |wide| {
             promotion::text(
@@ -119,18 +110,8 @@ impl Run for Promote {
                 palette,
             )
         })?)?;
-        if job.args.check && refused {
-            let errors = report
-                .findings
-                .iter()
-                .filter(|finding| finding.severity == Severity::Error)
-                .count();
-            return Err(Plain::new(
-                Family::Unhealthy,
-                must_not(errors),
-            )
-            .with_hint("each line above names its remedy")
-            .into());
+        if job.args.check.is_some() {
+            return verdict(&report.findings);
         }
         Ok(())
     }
@@ -143,7 +124,41 @@ impl Run for Promote {
 impl Promote {
     /// Whether the tree is to go somewhere, and not only to be looked at.
     const fn writes(&self) -> bool {
-        !self.check && self.diff.is_none()
+        self.check.is_none() && self.diff.is_none()
+    }
+
+    /// Checks the manifests of a folder: no profile and no environment, only what is there.
+    fn check_folder(&self, context: &Context, folder: &Path) -> Result<(), Failure> {
+        if !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint(
+                    "write one with vadev promote --out DIR, or leave it out to check what would be written",
+                )
+                .into());
+        }
+        let tree = engine::manifests(folder)?;
+        if tree.objects().next().is_none() {
+            let message = format!("there are no manifests in {}", folder.display());
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint("name a folder with .yaml files, such as one that vadev promote --out wrote")
+                .into());
+        }
+        let loaded = context.loaded()?;
+        let issuer = &loaded.catalog.mesh.policy.tokens.issuer;
+        let known = engine::known(&loaded.state(), issuer, self.registry.as_deref())?;
+        let findings = check(&tree, &known);
+        let report = Report {
+            ok: !refused(&findings),
+            folder: Some(folder.to_owned()),
+            findings,
+            ..Report::default()
+        };
+        let palette = context.stdout_palette();
+        context.print(&self.output.output.text(&report, |wide| {
+            promotion::text(&report.findings, None, None, None, &[], wide, palette)
+        })?)?;
+        verdict(&report.findings)
     }
 
     /// What can't be meant is told before anything is looked up or pushed.
@@ -167,11 +182,6 @@ fn nowhere() -> Failure {
         .into()
 }
 
-/// Whether the tree must not go anywhere.
-fn refused(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error)
-}
-
 /// Everything that does not depend on what is asked of the tree.
 struct Job {
     args: Promote,
@@ -180,6 +190,9 @@ struct Job {
     target: Target,
     tree: Tree,
     findings: Vec<Finding>,
+    known: Known,
+    /// What the stack has beyond what was asked for.
+    raised: Vec<String>,
 }
 
 impl Job {
@@ -202,9 +215,9 @@ impl Job {
         let registry = args.registry.as_deref();
         let mut digests = Digests::default();
         let mut workshop = None;
-        if !all_pinned(&stack, &environment) {
+        if !all_pinned(&stack) {
             let workshop = workshop.insert(context.workshop(&stack)?);
-            digests = context.block_on(engine::digests(workshop, &environment, registry, args.writes()))?;
+            digests = context.block_on(engine::digests(workshop, registry, args.writes()))?;
         }
         let issuer = &loaded.catalog.mesh.policy.tokens.issuer;
         let known = engine::known(&loaded.state(), issuer, registry)?;
@@ -219,6 +232,7 @@ impl Job {
             tree = rendered(&stack, &environment, target, &pinned);
             findings = check(&tree, &known);
         }
+        let raised = stack::notes(&loaded.catalog, &stack);
         Ok(Self {
             args,
             environment,
@@ -226,21 +240,36 @@ impl Job {
             target,
             tree,
             findings,
+            known,
+            raised,
         })
     }
 
     fn report(&self) -> Report {
         Report {
-            profile: self.stack.profile.clone(),
-            environment: self.environment.name.clone(),
-            target: self.target,
-            notes: self.target.notes(),
+            profile: Some(self.stack.profile.clone()),
+            environment: Some(self.environment.name.clone()),
+            target: Some(self.target),
+            folder: None,
+            notes: [self.raised.clone(), self.target.notes()].concat(),
             ok: !refused(&self.findings),
             findings: self.findings.clone(),
             differences: None,
             written: None,
             applied: None,
         }
+    }
+
+    /// What is in the folder beside the tree would be applied with it, and so is looked at with it.
+    fn beside(&self, written: &Written) -> Vec<Finding> {
+        let mut beside = Tree::default();
+        for name in written.foreign.iter().filter(|name| engine::is_manifest(name)) {
+            // What can't be read is nothing that kubectl could apply; it is named among what was left alone.
+            if let Ok(objects) = engine::objects(&written.folder.join(name)) {
+                beside.files.insert(name.clone(), objects);
+            }
+        }
+        check_beside(&self.tree, &beside, &self.known)
     }
 
     fn folder(&self, context: &Context) -> Result<PathBuf, Failure> {
@@ -320,29 +349,4 @@ impl Job {
     fn machine_readable(&self) -> bool {
         self.args.machine_readable()
     }
-}
-
-fn must_not(errors: usize) -> String {
-    let things = if errors == 1 { "thing" } else { "things" };
-    format!("{errors} {things} must not reach production")
-}
-
-fn refusal(findings: &[Finding]) -> Failure {
-    let errors: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(promotion::line)
-        .collect();
-    let hint = if errors.len() > 1 {
-        "vadev promote --check lists them again; each line names its remedy"
-    } else {
-        "the line above names its remedy"
-    };
-    Plain::new(
-        Family::Refused,
-        format!("{}; nothing was written", must_not(errors.len())),
-    )
-    .with_details(errors)
-    .with_hint(hint)
-    .into()
 }

@@ -1,6 +1,13 @@
 //! What `promote` tells people.
 
-use crate::engine::promote::{Applied, Written};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::engine::promote::{Applied, Written, is_manifest};
+use crate::failure::{Failure, Family, Plain};
+use crate::promote::Target;
 use crate::promote::check::{Finding, Severity};
 use crate::promote::diff::{Change, Difference, Explanation, Field};
 use crate::report::{Palette, Table};
@@ -52,7 +59,14 @@ pub fn text(
         let removed = written.removed.iter();
         lines.extend(removed.map(|name| format!("removed {name}, which an earlier promotion wrote")));
         let foreign = written.foreign.iter();
-        lines.extend(foreign.map(|name| format!("left alone: {name}, which is not vadev's")));
+        lines.extend(foreign.map(|name| {
+            let too = if is_manifest(name) {
+                ", and which `kubectl apply -R` applies too"
+            } else {
+                ""
+            };
+            format!("left alone: {name}, which is not vadev's{too}")
+        }));
     }
     if findings.is_empty() {
         lines.push("nothing that must not reach production".to_owned());
@@ -61,6 +75,75 @@ pub fn text(
         lines.extend(notes.iter().cloned());
     }
     lines.join("\n") + "\n"
+}
+
+/// What `promote -o json` prints.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Of a folder that is checked neither this nor the next two are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// The folder that was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// What the target lacks and the tree leaves out, and what was raised to fit.
+    pub notes: Vec<String>,
+    pub ok: bool,
+    pub findings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Vec<Difference>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+}
+
+/// Whether the tree must not go anywhere.
+pub fn refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// How a check ends.
+pub fn verdict(findings: &[Finding]) -> Result<(), Failure> {
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error);
+    match errors.count() {
+        0 => Ok(()),
+        errors => Err(Plain::new(Family::Unhealthy, must_not(errors))
+            .with_hint("each line above names its remedy")
+            .into()),
+    }
+}
+
+fn must_not(errors: usize) -> String {
+    let things = if errors == 1 { "thing" } else { "things" };
+    format!("{errors} {things} must not reach production")
+}
+
+pub fn refusal(findings: &[Finding]) -> Failure {
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(line)
+        .collect();
+    let hint = if errors.len() > 1 {
+        "vadev promote --check lists them again; each line names its remedy"
+    } else {
+        "the line above names its remedy"
+    };
+    Plain::new(
+        Family::Refused,
+        format!("{}; nothing was written", must_not(errors.len())),
+    )
+    .with_details(errors)
+    .with_hint(hint)
+    .into()
 }
 
 /// One finding on one line.

@@ -14,6 +14,7 @@ use crate::operate::{
     audit, backup, changes, configure, dashboards, describe, events, hpa, logs, netpol, query, revisions,
     rollout, tls, top,
 };
+use crate::profile::stack::Figure;
 use crate::profile::{Profile, Workspace};
 use crate::promote::Environment;
 use crate::supply::{ListRow, doctor};
@@ -117,6 +118,10 @@ enum Printed {
     BackupVerify,
     BackupCleanup,
     Restore,
+    Promote,
+    ProfileList,
+    ProfileExplain,
+    ProfileDiff,
 }
 
 impl Printed {
@@ -165,6 +170,10 @@ impl Printed {
             Self::BackupCleanup => of::<backup::Cleaned>(),
             Self::NetpolShow => of::<netpol::Reachability>(),
             Self::Query => of::<query::Answer>(),
+            Self::Promote => of::<super::promotion::Report>(),
+            Self::ProfileList => of::<Vec<super::profile::Row>>(),
+            Self::ProfileExplain => of::<Vec<Figure>>(),
+            Self::ProfileDiff => of::<Vec<super::profile::Change>>(),
         }
     }
 }

@@ -54,6 +54,15 @@ impl Loaded {
             let file = root.join(FILE);
             return Self::assemble(root, file.clone(), &Sources::default(), vec![file]);
         };
+        if file.is_dir() {
+            let message = format!("cannot read {}: it is a folder", file.display());
+            return Err(Plain::new(Family::Usage, message)
+                .with_hint(format!(
+                    "name a file in it, such as {}",
+                    file.join(FILE).display()
+                ))
+                .into());
+        }
         let text = text_of(&file)?;
         Self::read(file, text)
     }
@@ -248,7 +257,10 @@ fn unreadable(action: &str, path: &Path, error: &io::Error) -> Failure {
             "check the path; it starts from the folder that you are in".to_owned()
         }
         io::ErrorKind::NotFound => "check the path".to_owned(),
-        io::ErrorKind::IsADirectory => format!("name a file in it, such as {}", path.join(FILE).display()),
+        io::ErrorKind::IsADirectory => "it is a folder: name a file in it".to_owned(),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            "its symbolic links lead in a circle: make one of them lead to a file".to_owned()
+        }
         _ => "check the permissions of the file and its folder".to_owned(),
     };
     failure.with_hint(hint).into()
@@ -339,6 +351,21 @@ mod tests {
         );
         let failure = Loaded::open(Some(Path::new(".")), folder.path()).unwrap_err();
         assert!(failure.hint().unwrap().contains("vadev.yaml"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_no_file_says_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(path("b"), path("a")).unwrap();
+        std::os::unix::fs::symlink(path("a"), path("b")).unwrap();
+        for (path, told) in [
+            (path("a"), "lead in a circle"),
+            (path("."), "it is a folder: name a file in it"),
+        ] {
+            let hint = text_of(&path).unwrap_err().hint().unwrap_or_default();
+            assert!(hint.contains(told) && !hint.contains(FILE), "{hint}");
+        }
     }
 
     #[test]

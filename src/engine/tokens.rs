@@ -201,6 +201,7 @@ pub fn mesh_setting(
         tokens: policy.zip(key).map(|(policy, key)| trust(policy, key)),
         istio_filters: proxies == Some(Origin::Registry),
         api,
+        hosts: Vec::new(),
         traces_percent: 100,
         built,
     }

@@ -14,6 +14,7 @@ use super::error::OperateError;
 use super::site::{Site, Workload};
 use crate::failure::Failure;
 use crate::k8s::{MANAGER, ObjectRef, Scope, View, WaitOptions};
+use crate::render::service::version_of;
 
 /// The annotation by which kubectl restarts a rollout too: either's restarts look the same in a history.
 pub(super) const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
@@ -131,7 +132,12 @@ pub fn refuse_paused(workload: &Workload) -> Result<(), OperateError> {
 /// Gives the component's container another image. Does not wait.
 pub async fn set_image(site: &Site, workload: &Workload, image: &str) -> Result<Workload, Failure> {
     let container = json!({"name": workload.container(), "image": image});
-    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    let mut patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+    // A service's pods are labelled with the version, as `up` and a promotion would label them for this image.
+    let labels = &workload.value["spec"]["template"]["metadata"]["labels"];
+    if let Some(version) = version_of(image).filter(|_| labels.get("version").is_some()) {
+        patch["spec"]["template"]["metadata"] = json!({"labels": {"version": version}});
+    }
     change(site, workload, Patch::Strategic(patch)).await
 }
 

@@ -2,11 +2,14 @@
 
 use indexmap::IndexMap;
 
-use super::misplaced::{apart, check_sync, contradictions, unknown_keys, unknown_services, unknown_systems};
+use super::misplaced::{
+    apart, check_sync, contradictions, unknown_keys, unknown_services, unknown_systems, wrong_settings,
+};
 use super::profile::ServiceChoice;
 use super::workspace::LONGEST_NAME;
 use super::{Profile, Workspace};
 use crate::catalog::load::{Document, load_beside, overlay, read_document};
+use crate::catalog::prefixes;
 use crate::catalog::semantic::{Names, check_service, help};
 use crate::catalog::tree::Step::{Item, Key};
 use crate::catalog::tree::{Place, Source, Step, parse};
@@ -194,6 +197,11 @@ fn check_profile(document: &Document<'_, Profile>, catalog: &Catalog) -> Vec<Pro
     let replicas = profile.overrides.iter();
     let replicas = replicas.map(|(name, change)| (name, change.replicas));
     problems.extend(apart(document, "overrides", replicas, catalog));
+    let settings = profile
+        .overrides
+        .iter()
+        .map(|(name, change)| (name, &change.config));
+    problems.extend(wrong_settings(document, "overrides", settings, catalog));
     problems
 }
 
@@ -221,13 +229,14 @@ fn check_taken(
         }
         for (number, prefix) in service.prefixes.iter().enumerate() {
             let others = taken.values().filter(|other| other.name != *name);
-            let mut others = others.chain(&services[..index]);
-            let holder = others
-                .find(|other| other.prefixes.contains(prefix))
-                .or_else(|| service.prefixes[..number].contains(prefix).then_some(service));
-            if let Some(holder) = holder {
+            let others = others.chain(&services[..index]);
+            let others = others.flat_map(|other| other.prefixes.iter().map(|prefix| (prefix, &other.name)));
+            let own = service.prefixes[..number].iter().map(|prefix| (prefix, name));
+            let wrong = others
+                .chain(own)
+                .find_map(|(other, holder)| prefixes::taken(prefix, other, holder));
+            if let Some(message) = wrong {
                 let path = [Key("extraServices"), Item(index), Key("prefixes"), Item(number)];
-                let message = format!("the prefix `{prefix}` is taken already, by {}", holder.name);
                 problems.push(document.problem(&path, message, None));
             }
         }
@@ -265,6 +274,13 @@ fn check_workspace(
     let replicas = workspace.infrastructure.iter();
     let replicas = replicas.map(|(name, change)| (name, change.replicas));
     problems.extend(apart(document, "infrastructure", replicas, catalog));
+    let settings = workspace.services.iter().map(|(name, said)| (name, &said.config));
+    problems.extend(wrong_settings(document, "services", settings, catalog));
+    let settings = workspace
+        .infrastructure
+        .iter()
+        .map(|(name, said)| (name, &said.config));
+    problems.extend(wrong_settings(document, "infrastructure", settings, catalog));
     for (name, service) in &workspace.services {
         problems.extend(contradictions(
             document,
@@ -279,10 +295,7 @@ fn check_workspace(
             &change.resources,
         ));
     }
-    let names = Names {
-        services,
-        stores: catalog.store_names().into_iter().map(str::to_owned).collect(),
-    };
+    let names = Names::of_catalog(catalog);
     for (index, service) in workspace.extra_services.iter().enumerate() {
         let base: [Step<'_>; 2] = [Key("extraServices"), Item(index)];
         problems.extend(check_service(document, service, &base, Some(&names)));

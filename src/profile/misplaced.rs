@@ -1,5 +1,7 @@
 //! What stands in a workspace file or profile and means nothing there.
 
+use indexmap::IndexMap;
+
 use super::Workspace;
 use super::profile::ResourceOverride;
 use crate::catalog::load::Document;
@@ -49,9 +51,11 @@ pub(super) fn unknown_services(
 ) -> Vec<Problem> {
     let keys = document.entry.services.keys();
     unknown(document, "services", keys, services, |name| {
-        let help = if systems.contains(name) {
-            "it is a system: state it under `infrastructure`".to_owned()
-        } else if nearest(name, services.iter().map(String::as_str)).is_some() {
+        if systems.contains(name) {
+            let help = "it is a system: state it under `infrastructure`".to_owned();
+            return (format!("`{name}` is no service"), help);
+        }
+        let help = if nearest(name, services.iter().map(String::as_str)).is_some() {
             help(name, services)
         } else {
             format!(
@@ -78,6 +82,25 @@ pub(super) fn unknown_systems(
             (nothing_called(name), help(name, systems))
         }
     })
+}
+
+/// Settings that are credentials, or hold a placeholder that nothing fills in.
+pub fn wrong_settings<'k, T>(
+    document: &Document<'_, T>,
+    field: &str,
+    entries: impl Iterator<Item = (&'k String, &'k IndexMap<String, String>)>,
+    catalog: &Catalog,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, config) in entries {
+        for (key, value) in config {
+            if let Some((message, help)) = catalog.wrong_setting(name, key, value) {
+                let path = [Key(field), Key(name), Key("config")];
+                problems.push(document.key_problem(&path, key, message, Some(help)));
+            }
+        }
+    }
+    problems
 }
 
 /// A limit below the request beside it: only one of them can be meant.

@@ -17,9 +17,9 @@ pub mod workspace;
 
 pub use capacity::{Capacity, TooSmall, available};
 pub use load::{Loaded, Sources, component_names, load_all, problem_in, read_workspace};
-pub use misplaced::{apart, contradictions, unknown_keys};
+pub use misplaced::{apart, contradictions, unknown_keys, wrong_settings};
 pub use profile::Profile;
-pub use resolve::resolve;
+pub use resolve::{resolve, targets};
 pub use selection::{ResolveError, Selection, check_replicas};
 pub use stack::Stack;
 pub use workspace::Workspace;

@@ -126,13 +126,19 @@ fn overrides(
     for text in &selection.set {
         let (name, change) = parse_set(text)?;
         check_replicas(catalog, &name, change.replicas)?;
+        for (key, value) in &change.config {
+            if let Some((message, help)) = catalog.wrong_setting(&name, key, value) {
+                let (text, why) = (text.clone(), format!("{message}; {help}"));
+                return Err(ResolveError::Set { text, why });
+            }
+        }
         add(&name, &change)?;
     }
     Ok(merged)
 }
 
 /// The services or workloads that a name means: a system's name means each of its workloads.
-fn targets(catalog: &Catalog, name: &str) -> Result<Vec<String>, ResolveError> {
+pub fn targets(catalog: &Catalog, name: &str) -> Result<Vec<String>, ResolveError> {
     if catalog.services.contains_key(name) {
         return Ok(vec![name.to_owned()]);
     }
@@ -296,4 +302,23 @@ fn leave_out(stack: &mut Stack, name: &str, reason: &str) {
         name: name.to_owned(),
         reason: reason.to_owned(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::tests::{machine, stack};
+
+    #[test]
+    fn without_the_mesh_everything_is_as_large_as_beside_it() {
+        let whole = stack("dev", &Selection::default(), machine(2, 8));
+        let wish = Selection {
+            skip_istio: true,
+            ..Selection::default()
+        };
+        let part = stack("dev", &wish, machine(2, 8));
+        assert!(part.mesh.is_none() && whole.mesh.is_some());
+        assert_eq!(part.infrastructure, whole.infrastructure);
+        assert_eq!(part.services, whole.services);
+    }
 }

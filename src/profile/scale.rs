@@ -11,7 +11,7 @@ use super::size::{
 use super::stack::{Figure, Mesh, SizedService, Stack, WorkloadSize};
 use crate::catalog::infrastructure::Workload;
 use crate::catalog::service::{Amount, Resources};
-use crate::catalog::{Bytes, MeshEntry, MeshPart, MilliCpu};
+use crate::catalog::{Bytes, MeshEntry, MeshPart, MilliCpu, Service};
 
 /// How a stack is sized.
 pub struct Scale<'a> {
@@ -64,7 +64,12 @@ impl<'a> Scale<'a> {
         }
         for service in &mut stack.services {
             service.resources = self.service(service, shares);
-            figures.service(service, self.overridden(&service.service.name));
+            let change = self.overridden(&service.service.name);
+            figures.service(service, change);
+            // A laptop has autoscalers only where somebody asks for one.
+            if self.sizing == Sizing::Production {
+                figures.autoscaling(service, change.replicas);
+            }
         }
         stack.figures = figures.list;
         stack.rolling = self.rolling(stack);
@@ -253,7 +258,7 @@ impl<'a> Scale<'a> {
 const SAME: &str = "production's";
 
 /// The rule of a figure that somebody has stated, whatever it would be otherwise.
-const STATED: &str = "stated by an override";
+pub const STATED: &str = "stated by an override";
 
 /// The reasons that depend on the budget.
 struct Rules {
@@ -344,6 +349,21 @@ impl Figures {
         let service = &sized.service;
         self.replicas(&service.name, service.replicas, sized.replicas, change);
         self.resources(&service.name, service.resources, sized.resources, change);
+    }
+
+    fn autoscaling(&mut self, sized: &SizedService, stated: Option<u32>) {
+        let Service {
+            name, autoscaling, ..
+        } = &sized.service;
+        let value = stated.map_or_else(|| autoscaling.clone(), |replicas| autoscaling.with(replicas));
+        let (production, value) = (autoscaling.to_string(), value.to_string());
+        self.note(
+            name,
+            "autoscaling",
+            production,
+            value,
+            "from the stated replicas up",
+        );
     }
 
     fn workload(&mut self, workload: &Workload, size: &WorkloadSize, change: &Override) {

@@ -82,6 +82,12 @@ pub enum ResolveError {
         /// As many were asked for.
         replicas: u32,
     },
+    /// A service of production without replicas.
+    #[error("`{name}` has 0 replicas, and in production a service has at least one")]
+    Stopped {
+        /// The service.
+        name: String,
+    },
     /// `--set` in a form that is not understood.
     #[error("`--set {text}`: {why}")]
     Set {
@@ -118,6 +124,10 @@ impl Diagnose for ResolveError {
             Self::Contradicted { .. } => "leave one of the two away".to_owned(),
             Self::NotInProfile { .. } => "take a profile that has it: vadev profile list".to_owned(),
             Self::RunsOnce { .. } => "it runs once: one replica, or 0 to have none for a while".to_owned(),
+            Self::Stopped { name } => format!(
+                "give it 1 or more with --set {name}.replicas=1 or under `overrides` in the environment file, or take a \
+                 profile without it"
+            ),
             Self::Set { .. } => "for instance --set agent-engine.replicas=2, --set nacos.limits.memory=1Gi, \
                                  --set agent-engine.config.LOG_LEVEL=debug"
                 .to_owned(),

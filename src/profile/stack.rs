@@ -142,7 +142,7 @@ pub struct LeftOut {
 }
 
 /// One figure and the rule it came from, for `profile explain`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Figure {
     /// Component.
@@ -237,6 +237,15 @@ impl Stack {
         self.workspace = format!("{prefix}-{}", self.workspace);
         self.host = Some(format!("{prefix}.voiceassistant.local"));
     }
+    /// The components whose replicas somebody has stated.
+    pub fn stated_replicas(&self) -> impl Iterator<Item = &str> {
+        let stated = |figure: &&Figure| figure.field == "replicas" && figure.rule == super::scale::STATED;
+        self.figures
+            .iter()
+            .filter(stated)
+            .map(|figure| figure.component.as_str())
+    }
+
     /// How many pods get a sidecar.
     pub fn sidecars(&self) -> u32 {
         if self.mesh.is_none() {

@@ -269,19 +269,6 @@ fn only_takes_groups_and_names_as_they_are_in_the_whole_profile() {
 }
 
 #[test]
-fn without_the_mesh_everything_is_as_large_as_beside_it() {
-    let whole = stack("dev", &Selection::default(), machine(2, 8));
-    let wish = Selection {
-        skip_istio: true,
-        ..Selection::default()
-    };
-    let part = stack("dev", &wish, machine(2, 8));
-    assert!(part.mesh.is_none() && whole.mesh.is_some());
-    assert_eq!(part.infrastructure, whole.infrastructure);
-    assert_eq!(part.services, whole.services);
-}
-
-#[test]
 fn overrides_win_in_order_and_are_explained() {
     let wish = Selection {
         set: vec![

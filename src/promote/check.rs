@@ -1,8 +1,11 @@
 //! What must not reach production, found in the objects themselves and not in what they were made from.
 
+mod looks;
 mod pods;
 mod secret;
 mod values;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +13,7 @@ use serde_json::Value;
 use super::tree::{Tree, id};
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The tree is refused.
@@ -20,7 +23,7 @@ pub enum Severity {
 }
 
 /// One thing that must not, or should not, reach production.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// A stable name of the rule, for instance `image-not-pinned`.
@@ -54,6 +57,18 @@ pub struct Known {
 pub fn check(tree: &Tree, known: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, object) in tree.objects() {
+        if !object["kind"].is_string() || !object["apiVersion"].is_string() {
+            findings.push(Finding {
+                rule: "no-object",
+                severity: Severity::Error,
+                file: file.to_owned(),
+                object: "a document".to_owned(),
+                field: "kind".to_owned(),
+                problem: "it has no kind or apiVersion, and a cluster would refuse it".to_owned(),
+                remedy: "take it out, or make an object of it".to_owned(),
+            });
+            continue;
+        }
         let mut place = Place {
             file,
             object,
@@ -65,6 +80,18 @@ pub fn check(tree: &Tree, known: &Known) -> Vec<Finding> {
     }
     whole(tree, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// What the rules find in manifests that are beside a tree and not of it: theirs, and so a warning.
+pub fn check_beside(tree: &Tree, beside: &Tree, known: &Known) -> Vec<Finding> {
+    let mut all = tree.clone();
+    all.files.extend(beside.files.clone());
+    let mut findings = check(&all, known);
+    findings.retain(|finding| beside.files.contains_key(&finding.file));
+    for finding in &mut findings {
+        finding.severity = Severity::Warning;
+    }
     findings
 }
 
@@ -159,12 +186,17 @@ fn kinds(place: &mut Place<'_>, known: &Known) {
         ),
         "Gateway" => {
             for (index, server) in object["spec"]["servers"].as_array().into_iter().flatten().enumerate() {
+                let redirects = server["tls"]["httpsRedirect"] == true;
                 if server["hosts"].as_array().is_some_and(|hosts| hosts.iter().any(|host| host == "*")) {
                     place.note(
                         Severity::Warning,
                         "any-host",
                         format!("spec.servers[{index}].hosts"),
-                        "the gateway serves every host name, and http without sending it to https",
+                        if redirects || server["port"]["protocol"] != "HTTP" {
+                            "the gateway serves every host name"
+                        } else {
+                            "the gateway serves every host name, and http without sending it to https"
+                        },
                         "name the hosts under `hosts` in the environment file",
                     );
                 }
@@ -199,8 +231,48 @@ fn service(place: &mut Place<'_>) {
 
 /// What only the whole tree can lack.
 fn whole(tree: &Tree, findings: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (file, object) in tree.objects() {
+        // Whatever version states it, a server has one object of a kind and name.
+        let id = id(object);
+        let group = id.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let identity = format!("{group} {}/{} {:?}", id.kind, id.name, id.namespace);
+        if let Some(first) = seen.insert(identity, file) {
+            findings.push(Finding {
+                rule: "object-twice",
+                severity: Severity::Error,
+                file: file.to_owned(),
+                object: id.to_string(),
+                field: "metadata.name".to_owned(),
+                problem: format!(
+                    "{first} has this object too, and the last one applied would replace the other"
+                ),
+                remedy: "give one of them another name, or take it out".to_owned(),
+            });
+        }
+    }
     let has = |kind: &str| tree.objects().any(|(_, object)| object["kind"] == kind);
-    let meshed = tree.files.keys().any(|file| file.starts_with("istio/"));
+    let of_mesh = |object: &Value| {
+        object["apiVersion"]
+            .as_str()
+            .is_some_and(|api| api.contains("istio.io/"))
+    };
+    let meshed = tree.objects().any(|(_, object)| of_mesh(object));
+    if !meshed {
+        findings.push(Finding {
+            rule: "no-mesh",
+            severity: Severity::Warning,
+            file: "deploy-all.yaml".to_owned(),
+            object: "the profile".to_owned(),
+            field: "mesh".to_owned(),
+            problem:
+                "without a mesh nothing checks tokens, encrypts what pods tell each other, or lets anybody in"
+                    .to_owned(),
+            remedy:
+                "take a profile with `mesh: true`, or see to all three in front of and between the services"
+                    .to_owned(),
+        });
+    }
     if meshed && !has("RequestAuthentication") {
         findings.push(Finding {
             rule: "no-token-issuer",

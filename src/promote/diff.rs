@@ -13,7 +13,7 @@ use super::tree::id;
 use crate::render::object::{is_empty, paired};
 
 /// An object that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// For instance `Deployment/agent-engine in voiceassistant-prod`.
@@ -28,7 +28,7 @@ pub struct Difference {
 }
 
 /// What happened to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// Only the second set has it.
@@ -40,7 +40,7 @@ pub enum Change {
 }
 
 /// Why something differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Explanation {
     /// Production is larger: replicas, requests, limits, heaps, volumes.
@@ -63,7 +63,7 @@ impl Explanation {
 }
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Field {
     /// For instance `spec.template.spec.containers[agent-engine].image`.

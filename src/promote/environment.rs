@@ -1,16 +1,16 @@
 //! What a production environment is, beside the platform itself: `--env prod.yaml`.
 
+mod wrong;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::load::{Document, read_document};
-use crate::catalog::text::{IMAGE, is_image};
-use crate::catalog::tree::Step;
-use crate::catalog::tree::Step::{Item, Key};
-use crate::catalog::{Catalog, NamedText, Problem, Problems};
+use crate::catalog::load::read_document;
+use crate::catalog::tree::Step::Key;
+use crate::catalog::{Catalog, NamedText, Problems};
 use crate::profile::profile::Override;
-use crate::profile::{apart, component_names, contradictions, unknown_keys};
+use crate::profile::{apart, component_names, contradictions, unknown_keys, wrong_settings};
 
 /// A production environment. Everything has a default but where tokens come from, which nobody can guess.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,8 @@ pub struct Secrets {
     pub store: Option<String>,
     /// `ClusterSecretStore` or `SecretStore`.
     pub store_kind: String,
+    /// Version of the External Secrets operator's kinds: `v1` from 0.16 on; `v1beta1` up to 0.16.
+    pub api_version: StoreApi,
     /// Put before `<component>/<key>` in the store.
     pub prefix: String,
     /// How often the store is asked again.
@@ -91,6 +93,7 @@ impl Default for Secrets {
             mode: SecretMode::Reference,
             store: None,
             store_kind: "ClusterSecretStore".to_owned(),
+            api_version: StoreApi::V1,
             prefix: "voiceassistant/".to_owned(),
             refresh: "1h".to_owned(),
         }
@@ -106,6 +109,27 @@ pub enum SecretMode {
     Reference,
     /// The External Secrets operator makes them from a store.
     External,
+}
+
+/// Version of the External Secrets operator's kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreApi {
+    /// Served from 0.16 on, and alone from 0.17 on.
+    #[default]
+    V1,
+    /// Served up to 0.16.
+    V1Beta1,
+}
+
+impl StoreApi {
+    /// As objects state it.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "external-secrets.io/v1",
+            Self::V1Beta1 => "external-secrets.io/v1beta1",
+        }
+    }
 }
 
 /// The Istio that is there.
@@ -164,14 +188,18 @@ impl Environment {
         let document = read_document::<Self>(&file.0, &file.1).map_err(Problems::some)?;
         // Images and replacements of what is not there would change nothing.
         let mut problems = unknown_keys(&document, "images", document.entry.images.keys(), known);
+        problems.extend(wrong::images(&document, catalog));
         let replaced = document.entry.overrides.keys();
         problems.extend(unknown_keys(&document, "overrides", replaced, known));
         let replicas = document.entry.overrides.iter();
         let replicas = replicas.map(|(name, change)| (name, change.replicas));
         problems.extend(apart(&document, "overrides", replicas, catalog));
-        problems.extend(wrong_hosts(&document));
-        problems.extend(wrong_texts(&document));
-        problems.extend(wrong_names(&document));
+        let settings = document.entry.overrides.iter();
+        let settings = settings.map(|(name, change)| (name, &change.config));
+        problems.extend(wrong_settings(&document, "overrides", settings, catalog));
+        problems.extend(wrong::hosts(&document));
+        problems.extend(wrong::texts(&document));
+        problems.extend(wrong::names(&document));
         for (name, change) in &document.entry.overrides {
             problems.extend(contradictions(
                 &document,
@@ -186,179 +214,9 @@ impl Environment {
     }
 }
 
-/// A gateway takes names, not addresses.
-fn wrong_hosts(document: &Document<'_, Environment>) -> Vec<Problem> {
-    let hosts = &document.entry.hosts;
-    let mut problems = Vec::new();
-    for (index, host) in hosts.iter().enumerate() {
-        let path = [Key("hosts"), Item(index)];
-        let bare = host.split_once("://").map_or(host.as_str(), |(_, rest)| rest);
-        let bare = bare.split(['/', ':']).next().unwrap_or_default();
-        if !is_host(host) {
-            let help = is_host(bare).then(|| format!("write {bare}"));
-            let message = format!("`{host}` is no host name such as api.example.com or *.example.com");
-            problems.push(document.problem(&path, message, help));
-        } else if hosts[..index].contains(host) {
-            problems.push(document.problem(&path, format!("`{host}` is named twice"), None));
-        }
-    }
-    problems
-}
-
-fn is_host(text: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        (1..=63).contains(&label.len())
-            && label.chars().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    text == "*" || (text.len() <= 253 && name.split('.').all(label))
-}
-
-/// Texts that only the cluster would refuse, each in its own way.
-fn wrong_texts(document: &Document<'_, Environment>) -> Vec<Problem> {
-    let environment = &document.entry;
-    let mut problems = Vec::new();
-    let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        problems.push(document.problem(path, message, help));
-    };
-    for (name, image) in &environment.images {
-        if !is_image(image) {
-            wrong(&[Key("images"), Key(name)], format!("`{image}` {IMAGE}"), "");
-        }
-    }
-    if let Some(TokenIssuer { issuer, jwks_uri, .. }) = &environment.tokens {
-        if issuer.trim().is_empty() {
-            wrong(
-                &[Key("tokens"), Key("issuer")],
-                "the issuer is empty".to_owned(),
-                "it is `iss` of its tokens",
-            );
-        }
-        let host = jwks_uri
-            .strip_prefix("https://")
-            .or_else(|| jwks_uri.strip_prefix("http://"));
-        if host
-            .is_none_or(|host| host.is_empty() || host.starts_with('/') || host.contains(char::is_whitespace))
-        {
-            let message = format!("`{jwks_uri}` is no address of keys");
-            wrong(
-                &[Key("tokens"), Key("jwksUri")],
-                message,
-                "for instance https://login.example.com/keys",
-            );
-        }
-    }
-    let secrets = &environment.secrets;
-    if secrets.mode == SecretMode::External && secrets.store.as_ref().is_none_or(String::is_empty) {
-        let message = "`mode: external` needs the name of a store".to_owned();
-        let help = "add `store: NAME`, as `kubectl get clustersecretstores` lists it";
-        wrong(&[Key("secrets")], message, help);
-    }
-    if let Some(store) = secrets
-        .store
-        .as_ref()
-        .filter(|store| !store.is_empty() && !is_object_name(store))
-    {
-        let message = format!("`{store}` is no name of a store");
-        let help = "kubectl get clustersecretstores lists them";
-        wrong(&[Key("secrets"), Key("store")], message, help);
-    }
-    let kinds = ["ClusterSecretStore", "SecretStore"];
-    if !kinds.contains(&secrets.store_kind.as_str()) {
-        let message = format!(
-            "`storeKind` must be one of {}, and is `{}`",
-            kinds.join(", "),
-            secrets.store_kind
-        );
-        wrong(&[Key("secrets"), Key("storeKind")], message, "");
-    }
-    if !is_duration(&secrets.refresh) {
-        let message = format!("`{}` is no duration", secrets.refresh);
-        wrong(
-            &[Key("secrets"), Key("refresh")],
-            message,
-            "for instance 15m or 1h",
-        );
-    }
-    for (index, name) in environment.image_pull_secrets.iter().enumerate() {
-        if !is_object_name(name) {
-            let message = format!("`{name}` is no name of a Secret");
-            wrong(&[Key("imagePullSecrets"), Item(index)], message, "");
-        }
-    }
-    if let Some(class) = environment
-        .storage_class
-        .as_ref()
-        .filter(|class| !is_object_name(class))
-    {
-        let message = format!("`{class}` is no name of a storage class");
-        wrong(
-            &[Key("storageClass")],
-            message,
-            "kubectl get storageclasses lists them",
-        );
-    }
-    problems
-}
-
-/// Names of what others made: Istio's revision and account, groups of users.
-fn wrong_names(document: &Document<'_, Environment>) -> Vec<Problem> {
-    let environment = &document.entry;
-    let mut problems = Vec::new();
-    let mut wrong = |path: &[Step<'_>], message: String| {
-        problems.push(document.problem(path, message, None));
-    };
-    let mesh = &environment.mesh;
-    let accounts = [
-        ("revision", &mesh.revision),
-        ("ingressServiceAccount", &mesh.ingress_service_account),
-    ];
-    for (key, name) in accounts {
-        if let Some(name) = name.as_ref().filter(|name| !is_object_name(name)) {
-            wrong(
-                &[Key("mesh"), Key(key)],
-                format!("`{name}` is no name that Kubernetes takes"),
-            );
-        }
-    }
-    let access = &environment.access;
-    for (key, groups) in [("operators", &access.operators), ("viewers", &access.viewers)] {
-        for (index, group) in groups.iter().enumerate() {
-            if group.trim().is_empty() {
-                let message = "a group's name is empty".to_owned();
-                wrong(&[Key("access"), Key(key), Item(index)], message);
-            }
-        }
-    }
-    problems
-}
-
-/// As Go writes one: `1h30m`.
-fn is_duration(text: &str) -> bool {
-    let number = |c: char| c.is_ascii_digit() || c == '.';
-    let mut rest = text;
-    while !rest.is_empty() {
-        let after = rest.trim_start_matches(number);
-        let unit: String = after.chars().take_while(char::is_ascii_alphabetic).collect();
-        if after.len() == rest.len() || !["ns", "us", "ms", "s", "m", "h"].contains(&unit.as_str()) {
-            return text == "0";
-        }
-        rest = &after[unit.len()..];
-    }
-    !text.is_empty()
-}
-
-/// What Kubernetes takes for the name of most objects.
-fn is_object_name(text: &str) -> bool {
-    is_host(text) && !text.starts_with('*')
-}
-
 #[cfg(test)]
 mod tests {
+    use super::wrong::{is_address, is_duration};
     use super::*;
     use crate::failure::Diagnose;
 
@@ -428,8 +286,84 @@ mod tests {
         for good in ["1h", "1h30m", "0", "1.5h"] {
             assert!(is_duration(good), "{good}");
         }
-        for bad in ["", "1", "h", "1d", "1h30"] {
+        for bad in ["", "1", "h", "1d", "1h30", ".h", "1.2.3h", "1h.m"] {
             assert!(!is_duration(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_another_place_is_told() {
+        for (text, told) in [
+            (
+                "secrets: { mode: external, store: v, refresh: .h }",
+                "`.h` is no duration",
+            ),
+            (
+                "secrets: { store: vault, prefix: x }",
+                "without `mode: external` none is asked",
+            ),
+            (
+                "secrets: { mode: external, store: v, apiVersion: v2 }",
+                "must be one of v1, v1beta1",
+            ),
+            (
+                "tokens: { issuer: x, jwksUri: 'https://a:99999/k' }",
+                "is no address of keys",
+            ),
+            (
+                "tokens: { issuer: x, jwksUri: 'https://a/k', audience: '' }",
+                "the audience is empty",
+            ),
+            (
+                "images: { minio-standalone: 'a/b:1' }\noverrides: { minio: { image: 'a/b:2' } }",
+                "under `overrides` too",
+            ),
+            (
+                "images: { prometheus-grafana: 'a/b:1' }",
+                "name them: prometheus, ",
+            ),
+            (
+                "overrides: { agent-engine: { replicas: 0 } }",
+                "in production a service has at least one",
+            ),
+            (
+                "overrides: { redis: { config: { REDISCLI_AUTH: x } } }",
+                "a credential of `redis`",
+            ),
+        ] {
+            let file = ("prod.yaml".to_owned(), format!("{START}{text}\n"));
+            let found = Environment::read(&file, &catalog())
+                .expect_err(text)
+                .details()
+                .join("\n");
+            assert!(
+                found.contains(told) && found.contains("prod.yaml:"),
+                "{text}: {found}"
+            );
+        }
+        let long = format!(
+            "{START}mesh: {{ revision: {} }}\n",
+            ["a".repeat(40), "b".repeat(40)].join(".")
+        );
+        assert!(Environment::read(&("prod.yaml".to_owned(), long), &catalog()).is_err());
+        for good in [
+            "https://a",
+            "http://a:8080/k?x=y",
+            "https://[::1]/k",
+            "https://[::1]:8443/k",
+        ] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "https://",
+            "https:///k",
+            "https://a:/k",
+            "https://a:0/k",
+            "https://u@a/k",
+            "a",
+            "https://a b",
+        ] {
+            assert!(!is_address(bad), "{bad}");
         }
     }
 }

@@ -2,24 +2,16 @@
 
 use indexmap::IndexMap;
 
-use super::Environment;
+use crate::catalog::text::is_digest_digit;
 use crate::profile::Stack;
 use crate::render::{DeployedImage, Origin};
 
 /// The image of every service and workload. `pushed` are references of images that this run pushed to a registry, and
-/// digests that a registry told, by name; the environment's word is stronger than the catalog's, and a push stronger than
-/// both.
-pub fn images(
-    stack: &Stack,
-    environment: &Environment,
-    pushed: &IndexMap<String, String>,
-) -> IndexMap<String, DeployedImage> {
+/// digests that a registry told, by name: stronger than what the stack names, which is stronger than the catalog.
+pub fn images(stack: &Stack, pushed: &IndexMap<String, String>) -> IndexMap<String, DeployedImage> {
     let mut all = IndexMap::new();
     let mut add = |name: &str, stated: Option<&String>, catalog: String| {
-        let chosen = pushed
-            .get(name)
-            .or_else(|| environment.images.get(name))
-            .or(stated);
+        let chosen = pushed.get(name).or(stated);
         let image = DeployedImage {
             reference: chosen.cloned().unwrap_or(catalog),
             origin: Origin::Registry,
@@ -44,9 +36,9 @@ pub fn images(
     all
 }
 
-/// Whether catalog and environment state a digest for every image.
-pub fn all_pinned(stack: &Stack, environment: &Environment) -> bool {
-    let all = images(stack, environment, &IndexMap::new());
+/// Whether every image has a digest without a registry's word.
+pub fn all_pinned(stack: &Stack) -> bool {
+    let all = images(stack, &IndexMap::new());
     all.values().all(|image| is_pinned(&image.reference))
 }
 
@@ -60,7 +52,7 @@ pub fn retagged(reference: &str, registry: &str) -> String {
 /// Whether a reference has a digest.
 pub fn is_pinned(reference: &str) -> bool {
     let hex = reference.rsplit_once("@sha256:").map(|(_, hex)| hex);
-    hex.is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+    hex.is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_digest_digit))
 }
 
 #[cfg(test)]
@@ -77,5 +69,6 @@ mod tests {
         );
         assert!(is_pinned(&reference));
         assert!(!is_pinned("ghcr.io/x:1@sha256:abc"));
+        assert!(!is_pinned(&format!("ghcr.io/x:1@sha256:{}", "A".repeat(64))));
     }
 }

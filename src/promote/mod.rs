@@ -28,4 +28,6 @@ mod parity_tests;
 #[cfg(test)]
 mod refusal_tests;
 #[cfg(test)]
+mod stated_tests;
+#[cfg(test)]
 mod tests;

@@ -94,7 +94,7 @@ const SIZES: [&str; 11] = [
     "spec.limits",
 ];
 /// Parts of paths whose differences are of place.
-const PLACES: [&str; 30] = [
+const PLACES: [&str; 31] = [
     ".image",
     ".labels",
     ".annotations",
@@ -125,6 +125,8 @@ const PLACES: [&str; 30] = [
     "jwtRules",
     ".selector.istio",
     ".updateStrategy",
+    // The hosts under which a missing token is told from a wrong one.
+    "and_filter.filters",
 ];
 
 /// Why a field of an object of a kind differs, by where it is.

@@ -205,3 +205,55 @@ fn passwords_and_debugging_are_found_wherever_they_stand() {
         ["password-in-tree"]
     );
 }
+
+#[test]
+fn an_object_is_in_the_tree_once() {
+    let mut tree = tree_of("minimal");
+    let mut again = tree.files["deploy-all.yaml"][0].clone();
+    again["apiVersion"] = json!("v1");
+    tree.files["istio/gateway.yaml"].push(again);
+    let findings = check(&tree, &Known::default());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(
+        (findings[0].rule, findings[0].file.as_str()),
+        ("object-twice", "istio/gateway.yaml")
+    );
+    assert!(findings[0].problem.contains("deploy-all.yaml"), "{findings:?}");
+}
+
+#[test]
+fn settings_tell_by_name_and_value_whether_they_are_for_production() {
+    let of = |key: &str, value: &str| refused("ConfigMap", |object| object["data"][key] = json!(value));
+    for (key, value, rule) in [
+        ("DEBUG", "app:*", "debug-setting"),
+        ("DEBUG", "verbose", "debug-setting"),
+        ("APP_DEBUG", "2", "debug-setting"),
+        ("LOG", "app=debug", "debug-setting"),
+        ("LOG", "trace", "debug-setting"),
+        ("GODEBUG", "gctrace=1", "debug-setting"),
+        ("PROFILE", "dev", "debug-setting"),
+        ("APP_PROFILE", "development", "debug-setting"),
+        ("STRIPE_KEY", "a1b2c3d4e5f6", "password-in-tree"),
+        (
+            "SENDER",
+            "SG.abcdefghijklmnop.qrstuvwxyz0123456789",
+            "password-in-tree",
+        ),
+        ("CONNECTION", "Server=db;Uid=sa;Pwd=hush;", "password-in-tree"),
+        ("PGP", "-----BEGIN PGP PRIVATE KEY BLOCK-----\nx", "private-key"),
+    ] {
+        assert_eq!(of(key, value), [rule], "{key}={value}");
+    }
+    for (key, value) in [
+        ("DEBUG", "false"),
+        ("DEBUG", "0"),
+        ("DEBUG_PORT", "9229"),
+        ("LOG", "info"),
+        ("GODEBUG", "http2client=0,netdns=go"),
+        ("GODEBUG", "gctrace=0"),
+        ("PROFILE", "prod"),
+        ("CACHE_KEY", "sessions-v2"),
+    ] {
+        assert_eq!(of(key, value), Vec::<&str>::new(), "{key}={value}");
+    }
+}

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Environment;
 use super::environment::SecretMode;
-use super::{Environment, Target};
 use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 use crate::render::service::secret_keys;
@@ -40,13 +40,13 @@ pub fn needed(stack: &Stack) -> Vec<NeededKey> {
             keys.push(one(stack, &stack.namespaces.apps, &service.name, key, source));
         }
     }
-    keys.push(NeededKey {
+    keys.extend(stack.mesh.as_ref().map(|_| NeededKey {
         namespace: stack.namespaces.mesh.clone(),
         secret: crate::render::mesh::TLS_SECRET.to_owned(),
         component: "istio".to_owned(),
         key: "tls.crt, tls.key".to_owned(),
         value_of: ("istio".to_owned(), "tls".to_owned()),
-    });
+    }));
     keys
 }
 
@@ -71,7 +71,7 @@ fn one(stack: &Stack, namespace: &str, component: &str, key: &str, source: &Secr
 }
 
 /// The `ExternalSecret` of a component; `None` where Secrets are made otherwise, or it needs none.
-pub fn external(stack: &Stack, environment: &Environment, target: Target, component: &str) -> Option<Value> {
+pub fn external(stack: &Stack, environment: &Environment, component: &str) -> Option<Value> {
     let choice = &environment.secrets;
     let store = choice
         .store
@@ -90,7 +90,7 @@ pub fn external(stack: &Stack, environment: &Environment, target: Target, compon
         })
         .collect();
     Some(json!({
-        "apiVersion": target.external_secrets_api(),
+        "apiVersion": choice.api_version.api_version(),
         "kind": "ExternalSecret",
         "metadata": { "name": first.secret, "namespace": first.namespace, "labels": { "app": component } },
         "spec": {

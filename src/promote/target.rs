@@ -9,7 +9,7 @@ use crate::failure::{Diagnose, Family};
 use crate::render::mesh::IstioApi;
 
 /// Major and minor version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 pub struct Version {
     /// Major.
     pub major: u32,
@@ -50,18 +50,42 @@ impl fmt::Display for Version {
     }
 }
 
-/// A target below what is supported.
+/// The newest Kubernetes that this vadev knows.
+pub const NEWEST_KUBERNETES: Version = Version { major: 1, minor: 37 };
+/// The newest Istio that this vadev knows.
+pub const NEWEST_ISTIO: Version = Version { major: 1, minor: 33 };
+
+/// A target outside of what is supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {version} is older than {oldest}, the oldest that the platform runs on")]
-pub struct TooOld {
-    what: &'static str,
-    version: Version,
-    oldest: Version,
+pub enum NoTarget {
+    /// Below it.
+    #[error("{what} {version} is older than {oldest}, the oldest that the platform runs on")]
+    TooOld {
+        /// Kubernetes or Istio.
+        what: &'static str,
+        /// The version asked for.
+        version: Version,
+        /// The oldest supported.
+        oldest: Version,
+    },
+    /// Above it.
+    #[error("{what} {version} is unknown: {newest} is the newest that this vadev knows")]
+    Unknown {
+        /// Kubernetes or Istio.
+        what: &'static str,
+        /// The version asked for.
+        version: Version,
+        /// The newest known.
+        newest: Version,
+    },
 }
 
-impl Diagnose for TooOld {
+impl Diagnose for NoTarget {
     fn hint(&self) -> Option<String> {
-        Some(format!("upgrade it to {} or later first", self.oldest))
+        Some(match self {
+            Self::TooOld { oldest, .. } => format!("upgrade it to {oldest} or later first"),
+            Self::Unknown { newest, .. } => format!("name {newest}: a later one takes its tree too"),
+        })
     }
     fn family(&self) -> Family {
         Family::Refused
@@ -69,7 +93,7 @@ impl Diagnose for TooOld {
 }
 
 /// What a tree is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Target {
     /// Kubernetes.
     pub kubernetes: Version,
@@ -87,17 +111,24 @@ impl Default for Target {
 }
 
 impl Target {
-    /// A target, refused where it is too old.
-    pub fn new(kubernetes: Version, istio: Version) -> Result<Self, TooOld> {
-        for (what, version, oldest) in [
-            ("Kubernetes", kubernetes, OLDEST_KUBERNETES),
-            ("Istio", istio, OLDEST_ISTIO),
+    /// A target, refused where it is too old or not known.
+    pub fn new(kubernetes: Version, istio: Version) -> Result<Self, NoTarget> {
+        for (what, version, oldest, newest) in [
+            ("Kubernetes", kubernetes, OLDEST_KUBERNETES, NEWEST_KUBERNETES),
+            ("Istio", istio, OLDEST_ISTIO, NEWEST_ISTIO),
         ] {
             if version < oldest {
-                return Err(TooOld {
+                return Err(NoTarget::TooOld {
                     what,
                     version,
                     oldest,
+                });
+            }
+            if version > newest {
+                return Err(NoTarget::Unknown {
+                    what,
+                    version,
+                    newest,
                 });
             }
         }
@@ -126,15 +157,6 @@ impl Target {
     /// Autoscaling may look at the service's container without its sidecar (`ContainerResource`, stable in 1.30).
     pub const fn scales_by_container(&self) -> bool {
         self.kubernetes.is(30)
-    }
-
-    /// External Secrets' own version cannot be told from Kubernetes'; its `v1beta1` was served by every release until 0.17.
-    pub const fn external_secrets_api(&self) -> &'static str {
-        if self.kubernetes.is(31) {
-            "external-secrets.io/v1"
-        } else {
-            "external-secrets.io/v1beta1"
-        }
     }
 
     /// What was left out because the target lacks it, for people.
@@ -176,6 +198,14 @@ mod tests {
         assert!(Version::parse("one").is_err() && Version::parse("1").is_err());
         let old = Target::new(Version { major: 1, minor: 24 }, OLDEST_ISTIO).expect_err("too old");
         assert!(old.to_string().contains("Kubernetes 1.24 is older than 1.25"));
+        for unknown in [Version { major: 2, minor: 0 }, Version { major: 99, minor: 1 }] {
+            let told = Target::new(unknown, OLDEST_ISTIO).expect_err("unknown");
+            assert!(
+                told.to_string().contains("is unknown: 1.37 is the newest"),
+                "{told}"
+            );
+            assert!(Target::new(OLDEST_KUBERNETES, unknown).is_err());
+        }
         assert_eq!(Target::default().notes().len(), 4);
         let newest =
             Target::new(Version { major: 1, minor: 34 }, Version { major: 1, minor: 31 }).expect("supported");

@@ -273,3 +273,26 @@ fn a_sidecar_is_as_large_as_the_quota_thinks() {
         );
     }
 }
+
+#[test]
+fn no_service_is_called_as_an_object_of_the_platforms_own() {
+    let tree = tree_of("full");
+    let stack = stack_of("full", None, &[]);
+    let is_service = |name: &str| stack.services.iter().any(|sized| sized.service.name == name);
+    let of_services = || tree.objects().filter(|(file, _)| file.starts_with("services/"));
+    let kinds: BTreeSet<&str> = of_services()
+        .filter_map(|(_, object)| object["kind"].as_str())
+        .chain(["VirtualService", "DestinationRule", "AuthorizationPolicy"])
+        .collect();
+    for (file, object) in tree.objects().filter(|(file, _)| !file.starts_with("services/")) {
+        let id = tree::id(object);
+        let there = id.namespace.as_deref() == Some(stack.namespaces.apps.as_str());
+        if there && kinds.contains(id.kind.as_str()) && !is_service(&id.name) {
+            let reserved = crate::catalog::semantic::RESERVED;
+            assert!(
+                reserved.contains(&id.name.as_str()),
+                "{file}: {id} can be replaced by a service"
+            );
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub fn is_generated(path: &str, text: &str) -> bool {
 }
 
 /// A production tree.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tree {
     /// Path below `k8s/` → objects, in the order in which they are applied.
     pub files: IndexMap<String, Vec<Value>>,
@@ -62,7 +62,7 @@ pub fn tree(
     pushed: &IndexMap<String, String>,
 ) -> Tree {
     let setting = Setting {
-        images: images::images(stack, environment, pushed),
+        images: images::images(stack, pushed),
         secret_references: true,
         mesh: mesh_setting(stack, environment, target),
         ..Setting::default()
@@ -80,7 +80,7 @@ pub fn tree(
     for sized in &stack.infrastructure {
         let name = &sized.infrastructure.name;
         let file = || format!("infrastructure/{name}.yaml");
-        let external = secrets::external(stack, environment, target, name);
+        let external = secrets::external(stack, environment, name);
         if let Some(object) = external {
             put(file(), object, name);
         }
@@ -100,7 +100,7 @@ pub fn tree(
     for sized in &stack.services {
         let name = &sized.service.name;
         let file = || format!("services/{}/{name}.yaml", sized.service.language.name());
-        let external = secrets::external(stack, environment, target, name);
+        let external = secrets::external(stack, environment, name);
         if let Some(object) = external {
             put(file(), object, name);
         }
@@ -149,6 +149,7 @@ fn mesh_setting(stack: &Stack, environment: &Environment, target: Target) -> Mes
     MeshSetting {
         tokens: trust,
         istio_filters: environment.mesh.istio_filters,
+        hosts: environment.hosts.clone(),
         api: target.istio_api(),
         traces_percent: policy.map_or(0, |policy| policy.traces_percent),
         ..MeshSetting::default()

@@ -14,6 +14,9 @@ use crate::catalog::service::SecretSource;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
+/// The port at which a service's Kubernetes Service is asked, wherever its container listens.
+pub const PORT: u16 = 8080;
+
 /// Group and user of the services' processes: `nonroot` of the distroless images, which ours are like.
 const NONROOT: i64 = 65532;
 
@@ -35,7 +38,7 @@ pub fn render(stack: &Stack, sized: &SizedService, setting: &Setting) -> Vec<Obj
             "metadata": metadata(name),
             "spec": {
                 "selector": { "app": name },
-                "ports": [{ "name": "http", "port": 8080, "targetPort": "http", "protocol": "TCP" }],
+                "ports": [{ "name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP" }],
             },
         }),
     ];
@@ -154,7 +157,7 @@ fn deployment(stack: &Stack, sized: &SizedService, image: &DeployedImage, settin
             "strategy": { "type": "RollingUpdate", "rollingUpdate": rolling(image.origin) },
             "template": {
                 "metadata": {
-                    "labels": { "app": name, "version": version_label(&service.image.version) },
+                    "labels": { "app": name, "version": version(image, service) },
                     "annotations": annotations(stack, sized, setting),
                 },
                 "spec": {
@@ -212,9 +215,27 @@ pub(super) fn digest(text: &str) -> String {
         })
 }
 
-/// Label values allow fewer characters than image tags.
+/// The version that runs: that of what is really deployed. What stands in has none of its own, and what is built here is a
+/// new image with every save, for which no pod is to be made anew.
+fn version(image: &DeployedImage, service: &Service) -> String {
+    let named = !matches!(image.origin, Origin::StandIn | Origin::Built);
+    let version = named.then(|| version_of(&image.reference)).flatten();
+    version.unwrap_or_else(|| version_label(&service.image.version))
+}
+
+/// The version that an image's reference states, as the label `version` has it: its tag, or so much of its digest as tells it
+/// from others.
+pub fn version_of(reference: &str) -> Option<String> {
+    let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let digest = digest.rsplit(':').next().and_then(|hex| hex.get(..12));
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    tag.or(digest).map(version_label)
+}
+
+/// Label values allow fewer characters than image tags, and only letters and digits at their ends.
 fn version_label(version: &str) -> String {
-    version
+    let allowed: String = version
         .chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "-_.".contains(c) {
@@ -224,7 +245,10 @@ fn version_label(version: &str) -> String {
             }
         })
         .take(63)
-        .collect()
+        .collect();
+    allowed
+        .trim_matches(|c: char| !c.is_ascii_alphanumeric())
+        .to_owned()
 }
 
 fn resources(sized: &SizedService) -> Value {
@@ -298,4 +322,34 @@ fn probes(container: &mut Value, sized: &SizedService, origin: Origin) {
     container["readinessProbe"] = json!({
         "httpGet": get(&probes.readiness), "periodSeconds": probes.period_seconds, "timeoutSeconds": 3, "failureThreshold": 3,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_image_that_runs_and_a_label() {
+        let stack = crate::profile::with_cart("minimal", &[], false);
+        let service = &stack.services.first().expect("a service").service;
+        let of = |reference: &str, origin| {
+            let image = DeployedImage {
+                reference: reference.to_owned(),
+                origin,
+            };
+            version(&image, service)
+        };
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let own = service.image.version.clone();
+        for (reference, expected) in [
+            (format!("localhost:5000/x/y:2.0_@{digest}"), "2.0".to_owned()),
+            ("ghcr.io/x/y:_1+2-".to_owned(), "1-2".to_owned()),
+            (format!("ghcr.io/x/y@{digest}"), "0123456789ab".to_owned()),
+            ("localhost:5000/x/y".to_owned(), own.clone()),
+        ] {
+            assert_eq!(of(&reference, Origin::Registry), expected, "{reference}");
+        }
+        assert_eq!(of("vadev.local/x:dev-1", Origin::Built), own);
+        assert_eq!(of("vadev.local/vadev-agent:1", Origin::StandIn), own);
+    }
 }

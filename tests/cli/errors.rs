@@ -284,6 +284,49 @@ fn an_environment_that_a_cluster_would_refuse_is_told_with_its_places() {
 }
 
 #[test]
+fn a_folder_is_checked_as_it_is_on_disk() {
+    let place = Place::new();
+    let file = place.path().join("k8s/mine/x.yaml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\ndata: { DEBUG: '*' }\n---\n\
+                apiVersion: v1\nkind: List\nitems: [{ apiVersion: v1, kind: Secret, metadata: { name: b } }]\n";
+    std::fs::write(&file, text).unwrap();
+    let output = place.run(&["promote", "--check", "k8s"]);
+    assert_eq!(output.status.code(), Some(9), "{}", stderr(&output));
+    for told in ["mine/x.yaml: ConfigMap/a: data.DEBUG", "mine/x.yaml: Secret/b"] {
+        assert!(stdout(&output).contains(told), "{told}: {}", stdout(&output));
+    }
+    let output = place.run(&["promote", "--check", "k8s", "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&report["folder"], &report["ok"]), (&"k8s".into(), &false.into()));
+    for (arguments, told) in [
+        (
+            &["promote", "--check", "nowhere"][..],
+            "there is no folder nowhere",
+        ),
+        (&["promote", "--check", "--out", "k8s"], "cannot be used with"),
+        (
+            &["promote", "--check", "--kube-version", "99.1"],
+            "Kubernetes 99.1 is unknown",
+        ),
+        (
+            &["promote", "--env", "k8s", "--check"],
+            "it is a folder: name a file in it",
+        ),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(
+            output.status.code().filter(|code| *code != 8),
+            (!told.contains("unknown")).then_some(2)
+        );
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+    std::fs::write(&file, "metadata: [\n").unwrap();
+    let output = place.run(&["promote", "--check", "k8s"]);
+    assert!(stderr(&output).contains("k8s/mine/x.yaml"), "{}", stderr(&output));
+}
+
+#[test]
 fn dev_without_a_source_leaves_nothing_behind() {
     let place = Place::new();
     let output = place.run(&["dev"]);

@@ -176,7 +176,7 @@ fn images_of_production() -> Names {
             .to_owned()
     };
     let mut names = Names(Vec::new());
-    for (name, image) in images(&stack, &environment, &IndexMap::new()) {
+    for (name, image) in images(&stack, &IndexMap::new()) {
         let service = stack.services.iter().find(|sized| sized.service.name == name);
         let source = match (service, name.as_str()) {
             (_, "conversation-service" | "agent-engine") => local(&format!("e2e/{name}")),

@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Failure, Family, Plain};
+use crate::promote::Tree;
 use crate::promote::tree::is_generated;
 
 /// What writing did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
     /// The folder.
@@ -97,21 +98,42 @@ fn within(folder: &Path, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every object of a folder's YAML files.
+/// Every object of a folder's manifests.
 pub fn read(folder: &Path) -> Result<Vec<Value>, Failure> {
+    let objects = manifests(folder)?.files.into_values().flatten();
+    Ok(objects.filter(|object| object["kind"].is_string()).collect())
+}
+
+/// The manifests of a folder as they are on disk, whoever wrote them, as a tree to be checked.
+pub fn manifests(folder: &Path) -> Result<Tree, Failure> {
+    let mut tree = Tree::default();
+    for name in files(folder)?.into_iter().filter(|name| is_manifest(name)) {
+        let objects = objects(&folder.join(&name))?;
+        tree.files.insert(name, objects);
+    }
+    Ok(tree)
+}
+
+/// What `kubectl apply -R` takes for manifests.
+pub fn is_manifest(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// Every document of a file; of a list, its items.
+pub fn objects(file: &Path) -> Result<Vec<Value>, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+    let mut open: Vec<Value> =
+        serde_saphyr::from_multiple(&text).map_err(|error| unreadable(file, &error))?;
+    open.reverse();
     let mut objects = Vec::new();
-    for name in files(folder)? {
-        if !matches!(
-            Path::new(&name).extension().and_then(|e| e.to_str()),
-            Some("yaml" | "yml")
-        ) {
-            continue;
+    while let Some(mut next) = open.pop() {
+        let list = next["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        match next.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) if list => open.extend(items.into_iter().rev()),
+            _ if next.is_null() => {}
+            _ => objects.push(next),
         }
-        let path = folder.join(&name);
-        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&text).map_err(|error| unreadable(&path, &error))?;
-        objects.extend(documents.into_iter().filter(|object| object["kind"].is_string()));
     }
     Ok(objects)
 }
@@ -188,6 +210,43 @@ mod tests {
         names.sort_unstable();
         assert_eq!(second.foreign, names);
         assert_eq!(read(folder.path()).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn every_document_of_every_manifest_is_read_and_of_a_list_its_items() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        for (name, text) in [
+            ("a/x.yaml", "---\nkind: One\n---\n---\nkind: Two\n"),
+            (
+                "b.yml",
+                "kind: List\nitems:\n- kind: Three\n- { kind: PodList, items: [{ kind: Four }] }\n",
+            ),
+            ("c.json", "{\"kind\": \"Five\", \"items\": 1}"),
+            ("d.yaml", "values: 1\n"),
+            ("notes.txt", "kind: [\n"),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let tree = manifests(folder.path()).unwrap();
+        let found: Vec<String> = tree
+            .objects()
+            .map(|(file, object)| format!("{file} {}", object["kind"].as_str().unwrap_or("?")))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "a/x.yaml One",
+                "a/x.yaml Two",
+                "b.yml Three",
+                "b.yml Four",
+                "c.json Five",
+                "d.yaml ?"
+            ]
+        );
+        fs::write(folder.path().join("e.yaml"), "kind: [\n").unwrap();
+        let wrong = manifests(folder.path()).unwrap_err().to_string();
+        assert!(wrong.contains("e.yaml"), "{wrong}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod registry;
 
 pub use apply::{Applied, ApplyTo, apply, confirm};
 pub use compare::{compare_cluster, compare_development, compare_folder, there};
-pub use folder::{Written, write};
+pub use folder::{Written, is_manifest, manifests, objects, write};
 pub use registry::{Digests, Push, digests, push};
 
 use std::io;

@@ -9,7 +9,6 @@ use crate::engine::platform::Platform;
 use crate::engine::record::Made;
 use crate::failure::{Failure, Family, Plain};
 use crate::image;
-use crate::promote::Environment;
 use crate::promote::images::{images, is_pinned, retagged};
 use crate::report::Reporter;
 use crate::supply::{self, Supply};
@@ -46,16 +45,11 @@ impl Digests {
     }
 }
 
-/// Looks for a digest for every image that the environment does not pin. Where the tree is `written` and a registry named,
+/// Looks for a digest for every image that nobody pins. Where the tree is `written` and a registry named,
 /// what is in the local engine is to be pushed there: an image built from the workspace's source as it is, or one of the name
 /// that production runs. Everything else is looked up where it is; what has no digest is left to the check.
-pub async fn digests(
-    workshop: &Platform,
-    environment: &Environment,
-    registry: Option<&str>,
-    written: bool,
-) -> Result<Digests, Failure> {
-    let wanted = images(workshop.stack(), environment, &IndexMap::new());
+pub async fn digests(workshop: &Platform, registry: Option<&str>, written: bool) -> Result<Digests, Failure> {
+    let wanted = images(workshop.stack(), &IndexMap::new());
     let mut digests = Digests::default();
     let unpinned: Vec<(&String, &str)> = wanted
         .iter()

@@ -262,3 +262,124 @@ fn a_name_that_would_be_too_long_for_a_node_is_told() {
     let problems = named(LONGEST_NAME + 1).expect_err("too long");
     assert_eq!((problems.all()[0].line, problems.all()[0].column), (3, 7));
 }
+
+/// An entry of a service of one's own; `more` replaces and adds lines.
+fn own(name: &str, more: &str) -> String {
+    let usual = format!(
+        "apiVersion: vadev.dev/v1\nkind: Service\nname: {name}\nsummary: Ours\nlanguage: go\nsource: x\n\
+         image: {{ repository: x/y, version: 1.0.0 }}\n\
+         resources: {{ requests: {{ cpu: 50m, memory: 64Mi }}, limits: {{ cpu: 100m, memory: 64Mi }} }}\n\
+         replicas: 1\nautoscaling: {{ min: 1, max: 1, cpuPercent: 70 }}"
+    );
+    let key = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+    let replaced: Vec<String> = more.lines().map(key).collect();
+    let kept = usual.lines().filter(|line| !replaced.contains(&key(line)));
+    let lines: Vec<&str> = kept.chain(more.lines()).collect();
+    format!("  - {}\n", lines.join("\n    "))
+}
+
+#[test]
+fn what_a_service_of_ones_own_can_not_be_is_told() {
+    for (name, more, told) in [
+        ("cart", "replicas: 4294967295", "must be at most 50"),
+        ("cart", "replicas: 0", "must be at least 1"),
+        ("cart", "replicas: 2", "autoscaling never goes beyond 1"),
+        (
+            "cart",
+            "autoscaling: { min: 1, max: 4294967295, cpuPercent: 70 }",
+            "must be at most 1000",
+        ),
+        (
+            "cart",
+            "autoscaling: { min: 1, max: 2, cpuPercent: 70, memoryPercent: 0 }",
+            "must be at least 1",
+        ),
+        ("cart", "probes: { periodSeconds: 0 }", "must be at least 1"),
+        (
+            "cart",
+            "probes: { startupSeconds: 4294967295 }",
+            "must be at most 86400",
+        ),
+        ("cart", "probes: { liveness: '/a?b' }", "must be a path alone"),
+        (
+            "cart",
+            "image: { repository: 'ghcr.io/acme/Cart:1.0', version: '2' }",
+            "is no name of an image",
+        ),
+        ("cart", "image: { repository: x/y, version: '-x-' }", "is no tag"),
+        ("cart", "secrets: { 'bad key!': {} }", "is no name of a variable"),
+        (
+            "cart",
+            "secrets: { A: { from: kafka } }",
+            "`kafka` has no password",
+        ),
+        (
+            "cart",
+            "config: { A: '{{infraNamespac}}' }",
+            "did you mean `{{infraNamespace}}`?",
+        ),
+        (
+            "cart",
+            "config: { A: x }\nsecrets: { A: {} }",
+            "`A` is a credential of `cart`",
+        ),
+        ("cart", "prefixes: [/health]", "which the platform answers itself"),
+        ("cart", "prefixes: [/api/v1]", "holds `/api/v1/health`"),
+        (
+            "cart",
+            "prefixes: [/api/v1/auth/health]",
+            "the health of identity-service is asked",
+        ),
+        ("cart", "prefixes: [/x, /x/health]", "the health of cart is asked"),
+        ("cart", "prefixes: [/x/health, /x]", "is a prefix of cart"),
+        ("allow-dns", "", "vadev's own name"),
+        ("voiceassistant-routes", "", "vadev's own name"),
+        ("default", "", "vadev's own name"),
+    ] {
+        let found = load_workspace(&format!("extraServices:\n{}", own(name, more)));
+        let found = found.expect_err(more).details().join("\n");
+        assert!(
+            found.contains(told) && found.contains("vadev.yaml:"),
+            "{name}, {more}: {found}"
+        );
+    }
+    let fine = "prefixes: [/x, /x/open]\nconfig: { A: '{{ user }} {{infraNamespace}}' }\nsecrets: { B: { from: redis } }";
+    load_workspace(&format!("extraServices:\n{}", own("cart", fine))).expect("fine");
+}
+
+#[test]
+fn a_credential_is_no_setting_wherever_it_is_stated() {
+    for (text, told) in [
+        (
+            "infrastructure: { redis: { config: { REDISCLI_AUTH: x } } }",
+            "a credential of `redis`",
+        ),
+        (
+            "services: { identity-service: { config: { POSTGRES_PASSWORD: x } } }",
+            "secret set identity-service",
+        ),
+        (
+            "services: { agent-engine: { config: { A: '{{appNamespace}}' } } }",
+            "did you mean `{{appsNamespace}}`?",
+        ),
+        (
+            "services: { postgres: { replicas: 1 } }",
+            "`postgres` is no service",
+        ),
+    ] {
+        let found = load_workspace(text).expect_err(text).details().join("\n");
+        assert!(
+            found.contains(told) && found.contains("vadev.yaml:4:"),
+            "{text}: {found}"
+        );
+    }
+    let loaded = load_workspace("").expect("loads");
+    let selection = crate::profile::Selection {
+        set: vec!["redis.config.REDISCLI_AUTH=x".to_owned()],
+        ..Default::default()
+    };
+    let profile = &loaded.profiles["dev"];
+    let refused = crate::profile::resolve(&loaded.catalog, profile, &loaded.workspace, &selection, None);
+    let refused = refused.expect_err("a credential").to_string();
+    assert!(refused.contains("a credential of `redis`"), "{refused}");
+}

@@ -18,17 +18,8 @@ const LOCAL: [&str; 8] = [
 ];
 
 pub(super) fn check(place: &mut Place<'_>, known: &Known) {
-    let object = place.object;
-    let (path, pod) = match place.kind() {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => {
-            ("spec.template.spec", &object["spec"]["template"]["spec"])
-        }
-        "CronJob" => (
-            "spec.jobTemplate.spec.template.spec",
-            &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-        ),
-        "Pod" => ("spec", &object["spec"]),
-        _ => return,
+    let Some((path, pod)) = spec(place.object) else {
+        return;
     };
     for field in ["hostNetwork", "hostPID", "hostIPC"] {
         if pod[field] == true {
@@ -59,6 +50,21 @@ pub(super) fn check(place: &mut Place<'_>, known: &Known) {
             figures(place, container, &path, list == "containers");
         }
     }
+}
+
+/// What an object says of pods, and where.
+pub(super) fn spec(object: &Value) -> Option<(&'static str, &Value)> {
+    Some(match object["kind"].as_str()? {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
+            ("spec.template.spec", &object["spec"]["template"]["spec"])
+        }
+        "CronJob" => (
+            "spec.jobTemplate.spec.template.spec",
+            &object["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        ),
+        "Pod" => ("spec", &object["spec"]),
+        _ => return None,
+    })
 }
 
 fn name(value: &Value) -> &str {

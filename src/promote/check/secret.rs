@@ -2,13 +2,16 @@
 
 /// Words that say anywhere in a key that its value is to be kept secret. An object store's `ACCESS_KEY` is the name of a user;
 /// the key that is secret says so.
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 14] = [
     "PASSWORD",
     "PASSWD",
     "PASSPHRASE",
     "SECRET",
     "PRIVATE_KEY",
     "API_KEY",
+    "APIKEY",
+    "ACCOUNT_KEY",
+    "SHARED_ACCESS_KEY",
     "ENCRYPTION_KEY",
     "SIGNING_KEY",
     "JWT_KEY",
@@ -16,7 +19,21 @@ const WORDS: [&str; 11] = [
     "REQUIREPASS",
 ];
 /// Words that say so at a key's end only: `TOKEN_TTL` and `SEED_COUNT` are figures.
-const LAST: [&str; 6] = ["TOKEN", "SEED", "PASS", "PWD", "APIKEY", "PAT"];
+const LAST: [&str; 5] = ["TOKEN", "SEED", "PASS", "PWD", "PAT"];
+/// Words that say anywhere in a key that its value may be secret. Whether it is, the value tells: `PARTITION_KEY` and
+/// `TOKEN_AUDIENCE` have names.
+const SUSPECT: [&str; 5] = ["TOKEN", "PASS", "PWD", "AUTH", "KEY"];
+/// Words of keys whose values everybody may know, however they look.
+const KNOWN: [&str; 8] = [
+    "PUBLIC",
+    "ID",
+    "SITE",
+    "AUDIENCE",
+    "ISSUER",
+    "ALGORITHM",
+    "HASH",
+    "DIGEST",
+];
 /// Ends of keys whose values are about a secret, and not one.
 const ABOUT: [&str; 14] = [
     "FILE",
@@ -46,6 +63,30 @@ pub fn is_secret_key(key: &str) -> bool {
     // Alone, PWD is the working folder.
     let ends = LAST.contains(&last.as_str()) && (last != "PWD" || words.len() > 1);
     ends || WORDS.iter().any(|word| upper.contains(word))
+}
+
+/// Whether a key that may hold a secret has a value that looks like one: a login, or letters and digits that are no name.
+pub fn is_suspect(key: &str, value: &str) -> bool {
+    let words = words(key);
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let about = words.last().is_none_or(|last| ABOUT.contains(&last.as_str()));
+    if about || !has(&SUSPECT) || has(&KNOWN) || !is_value(value) {
+        return false;
+    }
+    let login = value
+        .split_once(':')
+        .is_some_and(|(user, password)| has(&["AUTH"]) && !user.is_empty() && !password.starts_with('/'));
+    login || (!value.starts_with('/') && value.split(|c: char| "-_.:/ ".contains(c)).any(is_mixed))
+}
+
+/// Whether digits stand amid the letters of a word, as in no name: `4f8a2b9c`, and not `partition2024`.
+fn is_mixed(word: &str) -> bool {
+    let digits: Vec<bool> = word.chars().map(|c| c.is_ascii_digit()).collect();
+    word.len() >= 8
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+=!#$%".contains(c))
+        && digits.windows(2).filter(|pair| pair[0] != pair[1]).count() >= 2
 }
 
 /// The words of a key, whichever way it joins them.
@@ -86,39 +127,6 @@ pub fn is_value_of(key: &str, value: &str) -> bool {
     let figure = value.trim_matches(['"', '\'']).parse::<f64>().is_ok();
     let last = words(key).pop().unwrap_or_default();
     is_value(value) && !(figure && matches!(last.as_str(), "TOKEN" | "SEED"))
-}
-
-/// How the tokens of well-known services begin.
-const TOKENS: [&str; 9] = [
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "AKIA",
-    "hvs.",
-];
-/// The least length of a token: shorter words begin so by chance.
-const TOKEN_LENGTH: usize = 16;
-/// `-----BEGIN ` in Base64, and how it goes on for what may be known: `CERT…` and `PUBL…`.
-const BASE64_PEM: &str = "LS0tLS1CRUdJTi";
-const PUBLIC_PEMS: [&str; 2] = ["BDRVJU", "BQVUJM"];
-
-/// Whether a text has credentials that are known by their looks, wherever they stand: `Authorization: Bearer …`, a token of a
-/// well-known service, a private key in Base64.
-pub fn has_credentials(text: &str) -> bool {
-    let separators = |c: char| c.is_whitespace() || "\"'`,;=".contains(c);
-    let words: Vec<&str> = text.split(separators).filter(|word| !word.is_empty()).collect();
-    let long = |word: &str| word.len() >= TOKEN_LENGTH && is_value(word);
-    let by_looks = words.iter().any(|word| {
-        let key = word.find(BASE64_PEM).map(|at| &word[at + BASE64_PEM.len()..]);
-        let private = key.is_some_and(|rest| !PUBLIC_PEMS.iter().any(|public| rest.starts_with(public)));
-        private || (long(word) && TOKENS.iter().any(|begin| word.starts_with(begin)))
-    });
-    let scheme = |word: &str| word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
-    by_looks || words.windows(2).any(|pair| scheme(pair[0]) && long(pair[1]))
 }
 
 /// Whether a URL or a driver's address in the text carries a password: `postgres://user:password@host/db`,
@@ -186,7 +194,7 @@ fn in_line(line: &str) -> Vec<String> {
         };
         // A path is where a secret is, and not the secret.
         if let Some(value) = value
-            && is_secret_key(key)
+            && (is_secret_key(key) || key.eq_ignore_ascii_case("pwd"))
             && is_value_of(key, value)
             && !value.starts_with('/')
         {
@@ -272,6 +280,36 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_that_may_be_secret_the_value_tells() {
+        for (key, value) in [
+            ("TOKEN_PROD", "4f8a2b9c1d"),
+            ("STRIPE_KEY", "a1b2c3d4e5f6"),
+            ("DB_PASS_MAIN", "hunter2hush3"),
+            ("REDISCLI_AUTH", "x9y8z7w6v5"),
+            ("BASIC_AUTH", "admin:hush"),
+        ] {
+            assert!(is_suspect(key, value), "{key}={value}");
+        }
+        for (key, value) in [
+            ("MINIO_ACCESS_KEY", "voiceassistant"),
+            ("NACOS_AUTH_IDENTITY_KEY", "vadev"),
+            ("TOKEN_AUDIENCE", "a1b2c3d4e5f6"),
+            ("TOKEN_KEY", "/etc/keys/a1b2c3d4e5f6"),
+            ("PARTITION_KEY", "partition2024"),
+            ("CACHE_KEY", "sessions-v2-prod1"),
+            ("JWT_PUBLIC_KEY", "a1b2c3d4e5f6"),
+            ("AUTH_CLIENT_ID", "a1b2c3d4e5f6"),
+            ("AUTH_URL", "https://a1b2c3d4e5f6.example.com"),
+            ("AUTH", "scram-sha-256"),
+            ("AUTH_ENDPOINT", "https://login.example.com"),
+            ("API_KEYS", "a1b2c3d4e5f6"),
+            ("BYPASS", "a1b2c3d4e5f6"),
+        ] {
+            assert!(!is_suspect(key, value), "{key}={value}");
+        }
+    }
+
+    #[test]
     fn a_password_in_a_url_is_found() {
         for text in [
             "postgres://u:p@h/db",
@@ -296,28 +334,6 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_known_by_their_looks() {
-        for text in [
-            "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc",
-            "Basic dXNlcjpwYXNzd29yZA==",
-            "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
-            "key: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQo=",
-        ] {
-            assert!(has_credentials(text), "{text}");
-        }
-        for text in [
-            "Authorization: Bearer $(TOKEN)",
-            "a bearer of news",
-            "Basic functionality",
-            "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==",
-            "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K",
-            "AKIA",
-        ] {
-            assert!(!has_credentials(text), "{text}");
-        }
-    }
-
-    #[test]
     fn a_password_in_a_file_or_command_is_found() {
         for text in [
             "global:\n  smtp_auth_password: hush",
@@ -329,6 +345,10 @@ mod tests {
             "jdbc:postgresql://h/db?user=u&password=hush",
             "<password>hush</password>",
             "export API_TOKEN='abc'",
+            "Server=db;Uid=sa;Pwd=hush;",
+            "Server=db;User Id=sa;Password=hush;Encrypt=True",
+            "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hush==;EndpointSuffix=x",
+            "Endpoint=sb://a/;SharedAccessKeyName=root;SharedAccessKey=hush",
         ] {
             assert_eq!(stated(text).len(), 1, "{text}");
         }
@@ -344,6 +364,8 @@ mod tests {
             "authorization: { credentials_file: /var/run/secrets/token }",
             "see secret://vault/a",
             "max_tokens: 512",
+            "PWD=/srv/app",
+            "cd $PWD && pwd",
         ] {
             assert_eq!(stated(text), [], "{text}");
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Known, Place, secret};
+use super::{Known, Place, looks, pods, secret};
 
 /// Beginning of keys that switch vadev's own programs.
 const OWN: &str = "VADEV_";
@@ -23,11 +23,13 @@ pub(super) fn check(place: &mut Place<'_>, known: &Known) {
             setting(place, &format!("data.{key}"), key, value);
         }
     }
-    let pod = &object["spec"]["template"]["spec"];
+    let Some((pod_path, pod)) = pods::spec(object) else {
+        return;
+    };
     for list in ["initContainers", "containers"] {
         for container in pod[list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or("?");
-            let path = format!("spec.template.spec.{list}[{name}]");
+            let path = format!("{pod_path}.{list}[{name}]");
             for variable in container["env"].as_array().into_iter().flatten() {
                 let (Some(key), Some(value)) = (variable["name"].as_str(), variable["value"].as_str()) else {
                     continue;
@@ -88,7 +90,18 @@ fn command(place: &mut Place<'_>, field: &str, words: &[&str]) {
 
 /// Whether a level of logging is for development.
 fn talks(level: &str) -> bool {
-    matches!(level.to_lowercase().as_str(), "debug" | "trace" | "all")
+    matches!(
+        level.trim().to_lowercase().as_str(),
+        "debug" | "trace" | "all" | "verbose"
+    )
+}
+
+/// Whether a switch's value is that it is off.
+fn is_off(value: &str) -> bool {
+    matches!(
+        value.trim().to_lowercase().as_str(),
+        "" | "0" | "false" | "f" | "no" | "n" | "off" | "none" | "null" | "disabled"
+    )
 }
 
 fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
@@ -97,6 +110,8 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
         if secret::is_value_of(key, value) {
             stated(place, field);
         }
+    } else if secret::is_suspect(key, value) {
+        stated(place, field);
     } else {
         // A file, or a connection's settings in one line.
         let several = value.trim_end().contains('\n');
@@ -119,15 +134,20 @@ fn setting(place: &mut Place<'_>, field: &str, key: &str, value: &str) {
     }
     let lower = value.to_lowercase();
     let debugs = match upper.as_str() {
-        "RUST_LOG" => lower.split([',', '=']).any(talks),
+        "RUST_LOG" | "LOG" => lower.split([',', '=']).any(talks),
+        // Its other settings are about compatibility.
+        "GODEBUG" => lower.split(',').any(|one| {
+            let (name, value) = one.split_once('=').unwrap_or((one, "0"));
+            (name.ends_with("trace") || name.ends_with("debug")) && !is_off(value)
+        }),
         "NODE_OPTIONS" => lower.contains("--inspect"),
         name if names_environment(name) => {
             let mut names = lower.split(',').map(str::trim);
             names.any(|one| matches!(one, "debug" | "dev" | "development" | "local" | "test"))
         }
-        name if name == "DEBUG" || name.ends_with("_DEBUG") || name.starts_with("DEBUG_") => {
-            matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*")
-        }
+        // Some programs read a pattern there, of which parts are to talk.
+        name if name == "DEBUG" || name.ends_with("_DEBUG") => !is_off(&lower),
+        name if name.starts_with("DEBUG_") => matches!(lower.as_str(), "1" | "true" | "yes" | "on" | "*"),
         name if ["LOG_LEVEL", "LOGLEVEL", "LOGGING_LEVEL"]
             .iter()
             .any(|end| name.ends_with(end))
@@ -153,6 +173,8 @@ fn names_environment(upper: &str) -> bool {
         upper,
         "GIN_MODE" | "MODE" | "ENV" | "ENVIRONMENT" | "SPRING_PROFILES_ACTIVE" | "QUARKUS_PROFILE"
     ) || upper.ends_with("_ENV")
+        || upper == "PROFILE"
+        || upper.ends_with("_PROFILE")
         || upper.ends_with("_ENVIRONMENT")
 }
 
@@ -165,7 +187,7 @@ fn texts(place: &mut Place<'_>, known: &Known) {
             .development_secrets
             .iter()
             .any(|secret| secret.len() >= 12 && text.contains(secret.as_str()));
-        if text.contains("-----BEGIN") && text.contains("PRIVATE KEY-----") {
+        if text.contains("-----BEGIN") && text.contains("PRIVATE KEY") {
             found.push((
                 path.to_owned(),
                 "private-key",
@@ -178,7 +200,7 @@ fn texts(place: &mut Place<'_>, known: &Known) {
         } else if secret::has_url_with_password(text) {
             let problem = "a password stands in an address";
             found.push((path.to_owned(), "password-in-tree", problem, DECLARE));
-        } else if secret::has_credentials(text) {
+        } else if looks::has_credentials(text) {
             let problem = "a token, a login or a private key stands in the tree";
             found.push((path.to_owned(), "password-in-tree", problem, DECLARE));
         }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::text::{expanded, literal, required};
+use super::text::{at_port, expanded, literal, required};
 use super::{APPS, INFRA, PREPARE, TOOLS, asks, common};
 use crate::agent::base64;
-use crate::catalog::{Bytes, MilliCpu};
+use crate::catalog::{Bytes, MilliCpu, Service};
 use crate::profile::Stack;
 use crate::render::Object;
+use crate::render::service::PORT as SERVICE_PORT;
 
 /// Everything that a pod refers to, and what comes together while pods are translated.
 pub struct World<'a> {
@@ -115,7 +116,30 @@ impl<'a> World<'a> {
             all.extend(value.map(|value| (name, value)));
         }
         all.sort_keys();
+        for value in all.values_mut() {
+            *value = self.at_ports(value);
+        }
         all
+    }
+
+    /// A text in which services are addressed where their containers listen: Compose has no Service in between that would
+    /// answer at another port.
+    fn at_ports(&self, value: &str) -> String {
+        let elsewhere = self.stack.services.iter().map(|sized| &sized.service);
+        let elsewhere = elsewhere.filter(|service| service.port != SERVICE_PORT);
+        let apps = &self.stack.namespaces.apps;
+        elsewhere.fold(value.to_owned(), |value, Service { name, port, .. }| {
+            let long = format!("{name}.{apps}");
+            let hosts = [
+                name.clone(),
+                format!("{long}.svc.cluster.local"),
+                format!("{long}.svc"),
+                long,
+            ];
+            hosts
+                .iter()
+                .fold(value, |value, host| at_port(&value, host, SERVICE_PORT, *port))
+        })
     }
 
     /// The data of a ConfigMap or Secret; empty where there is none of that name.

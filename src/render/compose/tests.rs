@@ -165,3 +165,53 @@ fn what_is_missing_is_told_at_the_top() {
     }
     assert!(equivalent.missing.iter().all(|line| head.contains(line.as_str())));
 }
+
+#[test]
+fn a_service_on_another_port_is_asked_there() {
+    let mut stack = crate::profile::with_cart("minimal", &[], false);
+    let agent = stack
+        .services
+        .iter_mut()
+        .find(|sized| sized.service.name == "agent-engine")
+        .expect("there");
+    agent.service.calls.push("cart-service".to_owned());
+    for (key, value) in [
+        (
+            "CART_URL",
+            "http://cart-service:8080/x,http://cart-service.voiceassistant-prod.svc.cluster.local:8080",
+        ),
+        (
+            "OTHERS",
+            "http://my-cart-service:8080 cart-service:80801 http://model-adapter:8080",
+        ),
+    ] {
+        agent.service.config.insert(key.to_owned(), value.to_owned());
+    }
+    let images = stack.services.iter().map(|sized| {
+        let image = DeployedImage {
+            reference: "vadev.local/vadev-agent:1".to_owned(),
+            origin: crate::render::Origin::StandIn,
+        };
+        (sized.service.name.clone(), image)
+    });
+    let rendered = render(&stack, &images.collect(), &Helpers::official(&stack)).expect("YAML");
+    let file: Value = serde_saphyr::from_str(&rendered.file).expect("YAML");
+    let environment = &file["services"]["agent-engine"]["environment"];
+    assert_eq!(
+        environment["CART_URL"],
+        "http://cart-service:9090/x,http://cart-service.voiceassistant-prod.svc.cluster.local:9090"
+    );
+    assert_eq!(
+        environment["OTHERS"],
+        "http://my-cart-service:8080 cart-service:80801 http://model-adapter:8080"
+    );
+    let asked = environment["VADEV_DEPENDENCIES"].to_string();
+    assert!(
+        asked.contains("http://cart-service.voiceassistant-prod:9090/hz"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("http://model-adapter.voiceassistant-prod:8080/health"),
+        "{asked}"
+    );
+}

@@ -7,6 +7,26 @@ pub fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
 
+/// A text in which whatever asks `host` at port `from` asks it at port `to`.
+pub fn at_port(text: &str, host: &str, from: u16, to: u16) -> String {
+    let (asked, answers) = (format!("{host}:{from}"), format!("{host}:{to}"));
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(&asked) {
+        let after = &rest[at + asked.len()..];
+        result.push_str(&rest[..at]);
+        // The end of a longer name is another host, and more digits are another port.
+        let longer = result.ends_with(|c: char| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if longer || after.starts_with(|c: char| c.is_ascii_digit()) {
+            result.push_str(&asked);
+        } else {
+            result.push_str(&answers);
+        }
+        rest = after;
+    }
+    result + rest
+}
+
 /// Compose's word for a variable that must be set.
 pub fn required(variable: &str) -> String {
     format!("${{{variable}:?set it or use vadev compose up}}")

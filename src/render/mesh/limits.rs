@@ -72,17 +72,33 @@ impl Mesh<'_> {
         patches
     }
 
+    /// Whether a request is to one of the platform's hosts, with or without a port; `None` where it answers for every host.
+    fn under_hosts(&self) -> Option<Value> {
+        let one = |host: &str| {
+            let matched = match host.strip_prefix('*') {
+                Some(domain) => json!({ "contains": domain }),
+                None => json!({ "prefix": host }),
+            };
+            json!({ "header_filter": { "header": { "name": ":authority", "string_match": matched } } })
+        };
+        match self.hosts().as_slice() {
+            hosts if hosts.contains(&"*") => None,
+            [host] => Some(one(host)),
+            hosts => Some(
+                json!({ "or_filter": { "filters": hosts.iter().map(|host| one(host)).collect::<Vec<_>>() } }),
+            ),
+        }
+    }
+
     /// Istio answers 403 to a request without a token, as to one with the wrong role. A client can mend the first by logging
-    /// in, and HTTP has 401 for saying so. Under the platform's own host only.
+    /// in, and HTTP has 401 for saying so. Under the platform's own hosts only.
     fn unauthenticated(&self) -> Value {
         let denied = json!({ "status_code_filter": { "comparison": {
             "op": "EQ", "value": { "default_value": 403, "runtime_key": "vadev.denied_status" },
         } } });
         let nobody = json!({ "header_filter": { "header": { "name": "authorization", "present_match": true, "invert_match": true } } });
         let mut filters = vec![denied, nobody];
-        if let Some(host) = &self.stack.host {
-            filters.push(json!({ "header_filter": { "header": { "name": ":authority", "string_match": { "prefix": host } } } }));
-        }
+        filters.extend(self.under_hosts());
         json!({
             "applyTo": "NETWORK_FILTER",
             "match": { "context": "GATEWAY", "listener": { "filterChain": { "filter": { "name": MANAGER_NAME } } } },

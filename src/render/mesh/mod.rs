@@ -17,7 +17,8 @@ use crate::catalog::mesh::MeshPolicy;
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
-pub use routes::{entry, own_health};
+pub use crate::catalog::prefixes::own_health;
+pub use routes::entry;
 
 /// Name of the Gateway and of the `VirtualService` of all prefixes.
 pub const GATEWAY: &str = "voiceassistant-gateway";
@@ -56,6 +57,8 @@ pub struct MeshSetting {
     pub tokens: Option<TokenTrust>,
     /// Whether the proxies are Istio's own build. The one made from packages lacks the filter that counts requests.
     pub istio_filters: bool,
+    /// Host names that the gateway serves, beside the stack's own; without any it serves every name.
+    pub hosts: Vec<String>,
     /// API versions of the Istio that is to understand the objects.
     pub api: IstioApi,
     /// Share of requests that are traced, per cent.
@@ -162,8 +165,10 @@ impl Mesh<'_> {
     }
 
     /// The hosts under which the gateway knows the platform, as its Gateway and routes say them.
-    fn hosts(&self) -> [&str; 1] {
-        [self.stack.host.as_deref().unwrap_or("*")]
+    fn hosts(&self) -> Vec<&str> {
+        let named = self.stack.host.iter().chain(&self.setting.hosts);
+        let named: Vec<&str> = named.map(String::as_str).collect();
+        if named.is_empty() { vec!["*"] } else { named }
     }
 
     /// The principal of a service account in the mesh. Istio reads `cluster.local` as its own trust domain, whatever that is.

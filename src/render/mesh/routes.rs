@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{GATEWAY, Mesh, tls_secret};
+use super::{GATEWAY, Mesh, own_health, tls_secret};
 use crate::profile::Stack;
 use crate::profile::stack::SizedService;
 
@@ -13,11 +13,6 @@ const WAY_IN: &str = "conversation-service";
 pub fn entry(stack: &Stack) -> Option<&SizedService> {
     let named = stack.services.iter().find(|sized| sized.service.name == WAY_IN);
     named.or_else(|| stack.services.first())
-}
-
-/// The path at which a service's own health is asked through the gateway.
-pub fn own_health(prefix: &str) -> String {
-    format!("{prefix}/health")
 }
 
 impl Mesh<'_> {

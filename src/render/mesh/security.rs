@@ -8,6 +8,7 @@
 use serde_json::{Value, json};
 
 use super::{Mesh, TokenKeys, entry, own_health};
+use crate::catalog::prefixes::is_below;
 use crate::profile::stack::SizedService;
 
 /// Ports of the gateway's http and https listeners, as its Service and its pods number them. Rules about HTTP that name no
@@ -72,37 +73,55 @@ impl Mesh<'_> {
     /// gateway are none of its business.
     fn at_gateway(&self) -> Option<Value> {
         let (mut guarded, mut open, mut by_role) = (Vec::new(), Vec::new(), Vec::new());
+        // A prefix with others below it, which have rules of their own, is an operation by itself.
+        let mut operations = Vec::new();
         for (prefix, sized) in self.prefixes() {
             open.push(own_health(prefix));
             let access = &sized.service.access;
             if access.public.iter().any(|public| public == prefix) {
                 continue;
             }
-            guarded.extend(Self::below(prefix));
+            let inner = self.inner(prefix);
+            let none = inner.is_empty();
+            let alone = json!({ "operation": self.operation(&Self::below(prefix), &[vec![own_health(prefix)], inner].concat()) });
             if let Some(wanted) = access.roles.get(prefix).filter(|wanted| !wanted.is_empty()) {
                 by_role.push(json!({
-                    "to": [{ "operation": self.operation(&Self::below(prefix), &[own_health(prefix)]) }],
+                    "to": [&alone],
                     "when": [{ "key": self.roles_key(), "notValues": wanted }],
                 }));
             }
+            if none {
+                guarded.extend(Self::below(prefix));
+            } else {
+                operations.push(alone);
+            }
         }
-        if guarded.is_empty() {
+        if !guarded.is_empty() {
+            operations.insert(0, json!({ "operation": self.operation(&guarded, &open) }));
+        }
+        if operations.is_empty() {
             return None;
         }
         let mut rules = vec![json!({
             "from": [{ "source": { "notRequestPrincipals": ["*"] } }],
-            "to": [{ "operation": self.operation(&guarded, &open) }],
+            "to": operations,
         })];
         rules.extend(by_role);
         let spec = json!({ "action": "DENY", "rules": rules });
         Some(self.gateway_object("AuthorizationPolicy", "tokens", spec))
     }
 
-    /// What a rule at the gateway is about. A request names its host with or without the port.
+    /// What a rule at the gateway is about. A request names its host with or without the port. All hosts under a domain can't
+    /// be named with their ports: with such a one among them the rule holds for every host, and denies too much rather than
+    /// too little.
     fn operation(&self, paths: &[String], not_paths: &[String]) -> Value {
         let mut operation = json!({ "ports": PORTS, "paths": paths, "notPaths": not_paths });
-        if let Some(host) = &self.stack.host {
-            operation["hosts"] = json!([host, format!("{host}:*")]);
+        let hosts = self.hosts();
+        if !hosts.iter().any(|host| host.starts_with('*')) {
+            let hosts = hosts
+                .iter()
+                .flat_map(|host| [(*host).to_owned(), format!("{host}:*")]);
+            operation["hosts"] = hosts.collect();
         }
         operation
     }
@@ -127,17 +146,22 @@ impl Mesh<'_> {
             let platform: Vec<String> = platform.cloned().collect();
             public.extend(platform);
         }
-        public.extend(
-            service
-                .access
-                .public
-                .iter()
-                .flat_map(|prefix| Self::below(prefix)),
-        );
-        rules.push(json!({
-            "from": [{ "source": { "principals": [gateway] } }],
-            "to": [{ "operation": { "paths": public } }],
-        }));
+        let mut to = self.regions(&service.access.public.iter().collect::<Vec<_>>());
+        match to
+            .first_mut()
+            .filter(|first| first["operation"].get("notPaths").is_none())
+        {
+            Some(first) => {
+                let plain = first["operation"]["paths"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
+                public.extend(plain.iter().filter_map(Value::as_str).map(str::to_owned));
+                first["operation"]["paths"] = json!(public);
+            }
+            None => to.insert(0, json!({ "operation": { "paths": public } })),
+        }
+        rules.push(json!({ "from": [{ "source": { "principals": [gateway] } }], "to": to }));
         if self.setting.tokens.is_some() {
             rules.extend(self.with_token(sized, &gateway));
         }
@@ -157,25 +181,48 @@ impl Mesh<'_> {
             .iter()
             .filter(|prefix| !access.public.contains(prefix))
             .collect();
-        let any: Vec<String> = guarded
-            .iter()
-            .filter(|prefix| needed(prefix).is_none())
-            .flat_map(|prefix| Self::below(prefix))
-            .collect();
+        let any = guarded.iter().filter(|prefix| needed(prefix).is_none());
+        let any = self.regions(&any.copied().collect::<Vec<_>>());
         let mut rules = Vec::new();
         if !any.is_empty() {
-            rules.push(json!({ "from": from, "to": [{ "operation": { "paths": any } }] }));
+            rules.push(json!({ "from": from, "to": any }));
         }
         for prefix in guarded {
             if let Some(wanted) = needed(prefix) {
                 rules.push(json!({
                     "from": from,
-                    "to": [{ "operation": { "paths": Self::below(prefix) } }],
+                    "to": self.regions(&[prefix]),
                     "when": [{ "key": self.roles_key(), "values": wanted }],
                 }));
             }
         }
         rules
+    }
+
+    /// Everything below the prefixes within this one, which is theirs: the longest prefix wins, in rules as in routes.
+    fn inner(&self, prefix: &str) -> Vec<String> {
+        let inner = self.prefixes().into_iter().map(|(other, _)| other);
+        inner
+            .filter(|other| is_below(other, prefix))
+            .flat_map(Self::below)
+            .collect()
+    }
+
+    /// What a service is asked under its prefixes: those without others below them in one operation, then each of the rest.
+    fn regions(&self, prefixes: &[&String]) -> Vec<Value> {
+        let (mut plain, mut operations) = (Vec::new(), Vec::new());
+        for prefix in prefixes {
+            let inner = self.inner(prefix);
+            if inner.is_empty() {
+                plain.extend(Self::below(prefix));
+            } else {
+                operations.push(json!({ "operation": { "paths": Self::below(prefix), "notPaths": inner } }));
+            }
+        }
+        if !plain.is_empty() {
+            operations.insert(0, json!({ "operation": { "paths": plain } }));
+        }
+        operations
     }
 
     /// Principals of the services that call this one: the platform's call graph.

@@ -239,3 +239,95 @@ fn a_service_of_the_users_own_is_asked_at_its_own_health_path() {
         );
     }
 }
+
+/// As [`stack`], where agent-engine has these prefixes and rules.
+fn nested(public: &[&str], roles: &[(&str, &str)], prefixes: &[&str]) -> Stack {
+    let mut stack = stack();
+    let agent = stack
+        .services
+        .iter_mut()
+        .find(|sized| sized.service.name == "agent-engine")
+        .expect("there");
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    agent.service.prefixes = owned(prefixes);
+    agent.service.access.public = owned(public);
+    agent.service.access.roles = roles
+        .iter()
+        .map(|(prefix, role)| ((*prefix).to_owned(), owned(&[role])))
+        .collect();
+    stack
+}
+
+#[test]
+fn of_prefixes_within_another_the_longest_wins() {
+    let uri = || setting(Some(TokenKeys::Uri("https://login.example/keys".into())));
+    let policies = |stack: &Stack| {
+        let objects = render(stack, &uri());
+        let of = |name: &str| find(&objects, "AuthorizationPolicy", name)["spec"]["rules"].clone();
+        (of("voiceassistant-prod-tokens"), of("agent-engine"))
+    };
+    let operation = |rules: &Value, outer: &str| {
+        let rules = rules.as_array().cloned().unwrap_or_default();
+        let to = rules
+            .iter()
+            .flat_map(|rule| rule["to"].as_array().cloned().unwrap_or_default());
+        let mut named = to.filter(|to| strings(&to["operation"]["paths"]).contains(outer));
+        let found = named.next().unwrap_or_default();
+        strings(&found["operation"]["notPaths"])
+    };
+    // Public within guarded: the gateway lets it pass, and the rest of the outer one not.
+    let (gateway, own) = policies(&nested(&["/x/open"], &[], &["/x", "/x/open"]));
+    let open = operation(&gateway, "/x");
+    assert!(
+        open.contains("/x/open") && open.contains("/x/open/*") && open.contains("/x/health"),
+        "{gateway}"
+    );
+    assert!(operation(&own, "/x").contains("/x/open/*"), "{own}");
+    // A role within what any token may ask, and within what is public: both give it away.
+    for public in [&[][..], &["/x"]] {
+        let (gateway, own) = policies(&nested(public, &[("/x/admin", "admin")], &["/x", "/x/admin"]));
+        assert!(operation(&own, "/x").contains("/x/admin/*"), "{own}");
+        let wanted = gateway.as_array().expect("rules").iter();
+        let by_role = wanted.filter(|rule| rule["when"][0]["notValues"] == json!(["admin"]));
+        let paths = by_role.map(|rule| strings(&rule["to"][0]["operation"]["paths"]));
+        assert!(paths.flatten().any(|path| path == "/x/admin"), "{gateway}");
+    }
+    // Another service's prefix within it is that service's.
+    let (gateway, _) = policies(&nested(&[], &[], &["/api"]));
+    assert!(
+        operation(&gateway, "/api").contains("/api/v1/auth/*"),
+        "{gateway}"
+    );
+}
+
+#[test]
+fn what_the_gateway_denies_it_denies_under_the_environments_hosts() {
+    let of = |hosts: &[&str]| {
+        let mut setting = setting(Some(TokenKeys::Uri("https://login.example/keys".into())));
+        setting.mesh.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let objects = render(&stack(), &setting);
+        let rules =
+            find(&objects, "AuthorizationPolicy", "voiceassistant-prod-tokens")["spec"]["rules"].clone();
+        let filter = find(&objects, "EnvoyFilter", "voiceassistant-prod-unauthenticated").to_string();
+        (
+            strings(&rules[0]["to"][0]["operation"]["hosts"])
+                .into_iter()
+                .collect::<Vec<_>>(),
+            filter,
+        )
+    };
+    let (hosts, filter) = of(&["a.example", "b.example"]);
+    assert_eq!(hosts, ["a.example", "a.example:*", "b.example", "b.example:*"]);
+    assert!(
+        filter.contains("or_filter") && filter.contains(r#"{"prefix":"b.example"}"#),
+        "{filter}"
+    );
+    // Names under a domain can't be told with their ports; the rule then holds for all.
+    let (hosts, filter) = of(&["a.example", "*.b.example"]);
+    assert!(
+        hosts.is_empty() && filter.contains(r#"{"contains":".b.example"}"#),
+        "{filter}"
+    );
+    let (hosts, filter) = of(&["*"]);
+    assert!(hosts.is_empty() && !filter.contains(":authority"), "{filter}");
+}
