@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
 use super::copy_line::{CopyLine, Over, covers, matcher};
+use super::dependencies::is_dependency;
 use super::dockerfile::{Attributes, Copy, Dockerfile, plain};
 use super::rules::Rules;
 use crate::image::OUTSIDE;
@@ -82,35 +83,6 @@ pub struct Recipe {
     /// Patterns of what other stages copy, and of what commands see without a copy; `None` without a Dockerfile.
     elsewhere: Option<Vec<GlobMatcher>>,
 }
-
-/// Files whose change means other dependencies: everything built from them is made again.
-const DEPENDENCIES: &[&str] = &[
-    "go.mod",
-    "go.sum",
-    "go.work",
-    "go.work.sum",
-    "requirements*.txt",
-    "constraints*.txt",
-    "pyproject.toml",
-    "setup.py",
-    "setup.cfg",
-    "poetry.lock",
-    "uv.lock",
-    "pdm.lock",
-    "Pipfile",
-    "Pipfile.lock",
-    "environment.yml",
-    "package.json",
-    "package-lock.json",
-    "yarn.lock",
-    "pnpm-lock.yaml",
-    "Cargo.toml",
-    "Cargo.lock",
-    "pom.xml",
-    "build.gradle*",
-    "Gemfile",
-    "Gemfile.lock",
-];
 
 impl Recipe {
     /// A service without a Dockerfile: only its rules count.
@@ -350,16 +322,6 @@ impl Recipe {
         let elsewhere = |line: &&CopyLine| place(line).is_none() || place(line) != place(last);
         Some((lines.find(elsewhere)?.copy.line, last.copy.line))
     }
-}
-
-pub(super) fn is_dependency(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    DEPENDENCIES.iter().any(|pattern| match pattern.split_once('*') {
-        Some((head, tail)) => {
-            name.starts_with(head) && name.ends_with(tail) && name.len() >= head.len() + tail.len()
-        }
-        None => name == *pattern,
-    })
 }
 
 /// The verdict about a whole change: the highest way that any of its paths needs.

@@ -64,10 +64,10 @@ pub(super) fn builds(file: &Dockerfile, stage: &str, args: &BTreeMap<String, Str
                 .as_ref()
                 .is_none_or(|folder| to.starts_with(folder.as_str()))
         };
-        let copied = others
+        let earlier = others
             .iter()
             .find(|copy| copy.line < run.line && copy.to.as_ref().is_none_or(within));
-        changed = changed.or(copied.map(|copy| copy.line));
+        changed = changed.or(earlier.map(|copy| copy.line));
         found.extend(of_run(run.line, &run.arguments, at_root, scope, &mut changed));
     });
     found
@@ -124,11 +124,10 @@ fn is_harmless(command: &[String]) -> bool {
     };
     !writes
         && match words.as_slice() {
-            [] => true,
+            [] | ["chmod" | "chown", ..] => true,
             ["go", verb, ..] => !["generate", "fmt", "fix", "get", "run"].contains(verb),
             ["sh" | "git", rest @ ..] => matches!(rest, ["config", ..]),
             ["rm", rest @ ..] => rest.iter().filter(|word| !word.starts_with('-')).all(apart),
-            ["chmod" | "chown", ..] => true,
             [tool, ..] => TOOLS.contains(tool),
         }
 }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::copy_line::{CopyLine, covers, matcher};
-use super::decide::is_dependency;
+use super::dependencies::is_dependency;
 use super::dockerfile::{Copy, Dockerfile, Stage, Used};
 use super::go_build::{self, GoBuild};
 use crate::profile::workspace::{HostBuild, SyncRule};

@@ -10,6 +10,7 @@ pub mod batch;
 mod copied;
 mod copy_line;
 pub mod decide;
+mod dependencies;
 pub mod dockerfile;
 pub mod draft;
 mod error;
