@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::output::OutputArgs;
 use super::platform::Sources;
-use super::{Context, Run};
+use super::{Context, Run, complete};
 use crate::failure::Failure;
 use crate::report::Table;
 
@@ -31,7 +33,7 @@ struct Create {
     #[arg(id = "bundle", value_name = "FILE")]
     file: PathBuf,
     /// Only these, as `vadev supply list` names them
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete::recipes))]
     names: Vec<String>,
     #[command(flatten)]
     output: OutputArgs,

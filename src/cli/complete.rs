@@ -32,6 +32,11 @@ fn files() -> Vec<NamedText> {
     files
 }
 
+/// Tools and images that are made from packages, beginning with what was typed.
+pub fn recipes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(typed, crate::supply::recipe_names())
+}
+
 /// Contexts of the user's kubeconfig beginning with what was typed.
 pub fn contexts(typed: &OsStr) -> Vec<CompletionCandidate> {
     let home = etcetera::home_dir().unwrap_or_default();

@@ -1,8 +1,9 @@
+use clap_complete::engine::ArgValueCompleter;
 use serde::Serialize;
 
 use super::output::{Format, OutputArgs};
 use super::selecting::Size;
-use super::{Context, Run};
+use super::{Context, Run, complete};
 use crate::catalog::service::{Amount, Resources};
 use crate::failure::Failure;
 use crate::profile::stack::{Figure, Stack};
@@ -38,7 +39,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Named {
     /// The profile; without it: the one that `up` would take
-    #[arg(value_name = "PROFILE")]
+    #[arg(value_name = "PROFILE", add = ArgValueCompleter::new(complete::profiles))]
     name: Option<String>,
     #[command(flatten)]
     size: Size,
@@ -49,10 +50,10 @@ struct Named {
 #[derive(Debug, clap::Args)]
 struct Diff {
     /// The profile to start from
-    #[arg(value_name = "FROM")]
+    #[arg(value_name = "FROM", add = ArgValueCompleter::new(complete::profiles))]
     from: String,
     /// The profile to compare with it
-    #[arg(value_name = "TO")]
+    #[arg(value_name = "TO", add = ArgValueCompleter::new(complete::profiles))]
     to: String,
     #[command(flatten)]
     size: Size,

@@ -1,8 +1,9 @@
 use clap::ArgAction;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::output::{Format, OutputArgs};
 use super::platform::Sources;
-use super::{Context, Run};
+use super::{Context, Run, complete};
 use crate::failure::Failure;
 use crate::report::{Palette, Table};
 use crate::supply::engine::{self, EngineOptions};
@@ -32,7 +33,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Build {
     /// Names as `vadev supply list` shows them
-    #[arg(value_name = "NAME", required_unless_present = "all")]
+    #[arg(value_name = "NAME", required_unless_present = "all", add = ArgValueCompleter::new(complete::recipes))]
     names: Vec<String>,
     /// Everything that there is a recipe for
     #[arg(long, action = ArgAction::SetTrue, conflicts_with = "names")]

@@ -1,9 +1,13 @@
 //! What stands in a workspace file or profile and means nothing there.
 
+use std::path::{Component, Path, PathBuf};
+
+use globset::Glob;
 use indexmap::IndexMap;
 
 use super::Workspace;
 use super::profile::ResourceOverride;
+use super::workspace::SyncRule;
 use crate::catalog::load::Document;
 use crate::catalog::problem::nearest;
 use crate::catalog::semantic::{self, help};
@@ -146,7 +150,8 @@ pub fn apart<'k, T>(
     replicas.filter_map(problem).collect()
 }
 
-/// Sync rules that lead out of the source, or to no place in the container.
+/// Sync rules that lead out of the source or to no place in the container, whose patterns are none, and that can never act
+/// because an earlier one takes all of theirs.
 pub(super) fn check_sync(document: &Document<'_, Workspace>) -> Vec<Problem> {
     let leads_out = |path: &str| path.split('/').any(|part| part == "..");
     let mut problems = Vec::new();
@@ -162,7 +167,43 @@ pub(super) fn check_sync(document: &Document<'_, Workspace>) -> Vec<Problem> {
                 let help = Some("name a file or folder below `/`".to_owned());
                 problems.push(document.problem(&[&base[..], &[Key("to")]].concat(), message, help));
             }
+            for (at, pattern) in rule.ignore.iter().enumerate() {
+                if let Err(error) = Glob::new(pattern) {
+                    let message = format!("`{pattern}` is no pattern: {}", error.kind());
+                    let path = [&base[..], &[Key("ignore"), Item(at)]].concat();
+                    problems.push(document.problem(&path, message, None));
+                }
+            }
+            let mut earlier = service.sync.iter().flatten().take(index);
+            if let Some(first) = earlier.find(|first| takes_all(first, rule)) {
+                let message = format!(
+                    "`{}` is taken by the rule for `{}` before it",
+                    rule.from, first.from
+                );
+                let help =
+                    Some("the first rule that takes a file decides: put this one before that".to_owned());
+                problems.push(document.problem(&[&base[..], &[Key("from")]].concat(), message, help));
+            }
         }
     }
     problems
+}
+
+/// Whether a rule takes everything that a later one is for.
+fn takes_all(first: &SyncRule, later: &SyncRule) -> bool {
+    let plain = |path: &str| -> PathBuf {
+        let parts = Path::new(path).components();
+        parts
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect()
+    };
+    let from = plain(&later.from);
+    let Ok(rest) = from.strip_prefix(plain(&first.from)) else {
+        return false;
+    };
+    let left_out = |pattern: &String| {
+        let glob = Glob::new(pattern).map(|glob| glob.compile_matcher());
+        glob.is_ok_and(|glob| rest.ancestors().any(|part| glob.is_match(part)))
+    };
+    rest.as_os_str().is_empty() || !first.ignore.iter().any(left_out)
 }

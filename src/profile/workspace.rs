@@ -113,7 +113,7 @@ impl WorkspaceService {
     }
 }
 
-/// Which files go where.
+/// Which files go where. Of several rules the first that takes a file decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SyncRule {

@@ -56,15 +56,16 @@ impl CopyLine {
     /// What it puts over the files of earlier lines. Of a folder of the context each file is asked for by itself; what comes
     /// from elsewhere may be a folder.
     pub fn over(&self) -> Vec<Over> {
-        let Some(to) = self.copy.to.as_deref() else {
-            return Vec::new();
-        };
         let below = self.copy.from.is_some();
         let over = |path: String, below: bool| Over {
             at: self.at,
             line: self.copy.line,
             path,
             below,
+        };
+        let Some(to) = self.copy.to.as_deref() else {
+            // It may lie over anything.
+            return below.then(|| over(String::new(), true)).into_iter().collect();
         };
         let Some(folder) = to.strip_suffix('/') else {
             return vec![over(to.to_owned(), below)];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
+use super::copied::mounted;
 use super::dockerfile::{Dockerfile, plain};
 use super::scope::{Scope, join};
 use crate::image::{unquoted, words};
@@ -118,14 +119,15 @@ fn is_harmless(command: &[String]) -> bool {
     };
     let writes = (0..words.len()).any(|at| into(at).is_some());
     let apart = |path: &&str| {
-        ["/var/", "/tmp/", "/root/", "/usr/", "/etc/"]
+        ["/var/lib/", "/var/cache/", "/tmp/", "/root/.cache", "/usr/share/"]
             .iter()
             .any(|folder| path.starts_with(folder))
     };
     !writes
         && match words.as_slice() {
             [] | ["chmod" | "chown", ..] => true,
-            ["go", verb, ..] => !["generate", "fmt", "fix", "get", "run"].contains(verb),
+            ["go", "mod", verb, ..] => ["download", "verify"].contains(verb),
+            ["go", verb, ..] => !["generate", "fmt", "fix", "get", "run", "work", "tool"].contains(verb),
             ["sh" | "git", rest @ ..] => matches!(rest, ["config", ..]),
             ["rm", rest @ ..] => rest.iter().filter(|word| !word.starts_with('-')).all(apart),
             [tool, ..] => TOOLS.contains(tool),
@@ -148,7 +150,16 @@ fn of_run(
             .first()
             .is_some_and(|word| CONDITIONS.contains(&word.as_str()))
     };
-    let conditional = commands.iter().any(first);
+    let all = words(arguments);
+    let instead = all
+        .windows(2)
+        .any(|pair| pair[0] == "||" && !["true", "exit", ":"].contains(&pair[1].as_str()));
+    let conditional = instead || commands.iter().any(first);
+    // What another stage has lies in the source for as long as this runs.
+    let mounts = mounted(line, arguments, scope);
+    if mounts.iter().any(|mount| mount.from.is_some()) {
+        changed.get_or_insert(line);
+    }
     for command in commands {
         let assigned = command.iter().take_while(|word| is_assignment(word)).count();
         let (assignments, rest) = command.split_at(assigned);
@@ -177,7 +188,7 @@ fn of_run(
 }
 
 /// The simple commands of a line of shell, without the words that only lead to them.
-fn commands(arguments: &str) -> Vec<Vec<String>> {
+pub(super) fn commands(arguments: &str) -> Vec<Vec<String>> {
     let mut all = vec![Vec::new()];
     for word in words(arguments)
         .into_iter()

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::copy_line::{CopyLine, covers, matcher};
 use super::dependencies::is_dependency;
-use super::dockerfile::{Copy, Dockerfile, Stage, Used};
+use super::dockerfile::{Copy, Dockerfile, Instruction, Stage, Used};
 use super::go_build::{self, GoBuild};
 use crate::profile::workspace::{HostBuild, SyncRule};
 
@@ -261,18 +261,20 @@ fn go_of(
     if let Err(why) = &build.words {
         return Some((copy.line, Err(format!("{name} is built {why}"))));
     }
-    let mentioned = |place: &String| {
-        let place = place.trim_end_matches('/');
-        let runs = stage
-            .instructions
-            .iter()
-            .filter(|one| one.keyword == "RUN" && one.line > copy.line);
-        let mut changes =
-            runs.filter(|run| run.arguments.contains(place) && !run.arguments.starts_with("ch"));
-        changes.next().map(|run| run.line)
+    // What gives the program rights or a smaller size is part of it; its mode and owner, syncing sees to.
+    let changes = |run: &&Instruction| {
+        let plain = |word: &str| ["chmod", "chown"].contains(&word);
+        let all = go_build::commands(&run.arguments);
+        all.iter().any(|command| {
+            let names = command.iter().skip(1).any(|word| name_of(word) == name);
+            names && !command.first().is_some_and(|word| plain(word))
+        })
     };
-    if let Some(line) = copy.to.as_ref().and_then(mentioned) {
-        return Some((copy.line, Err(format!("line {line} makes something of {name}"))));
+    let later = stage.instructions.iter();
+    let mut later = later.filter(|one| one.keyword == "RUN" && one.line > copy.line);
+    if let Some(run) = later.find(changes) {
+        let why = format!("line {} makes something of {name}", run.line);
+        return Some((copy.line, Err(why)));
     }
     let other = copies
         .iter()

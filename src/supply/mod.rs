@@ -41,6 +41,7 @@ pub use image::{ImageRequest, ImageSource, Supplied};
 pub use list::{ListRow, State};
 pub use prune::{PruneOptions, PrunedRow};
 pub use push::push;
+pub use recipe::recipe_names;
 pub use resolve::Resolved;
 
 use cache::{Cache, Entry};

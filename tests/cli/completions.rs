@@ -40,6 +40,8 @@ fn verbs_services_groups_and_profiles_are_completed() {
     assert_eq!(completed(&["render", "vec"]), ["vector-store-adapter"]);
     assert_eq!(completed(&["render", "--only", "messag"]), ["messaging"]);
     assert_eq!(completed(&["--profile", "min"]), ["minimal"]);
+    assert_eq!(completed(&["profile", "diff", "min"]), ["minimal"]);
+    assert_eq!(completed(&["supply", "build", "istio-pi"]), ["istio-pilot"]);
 }
 
 #[test]

@@ -139,6 +139,37 @@ fn what_stands_in_the_wrong_place_is_told_where_it_belongs() {
 }
 
 #[test]
+fn a_sync_rule_that_can_never_act_is_told() {
+    let of = |rules: &str| {
+        let text = format!("services:\n  agent-engine:\n    source: a\n    sync: [{rules}]\n");
+        load_workspace(&text)
+            .err()
+            .map(|problems| problems.details().join("\n"))
+    };
+    for (rules, expected) in [
+        (
+            "{ from: app, to: /a }, { from: ./app/, to: /b }",
+            "`./app/` is taken by the rule for `app` before it",
+        ),
+        (
+            "{ from: ., to: /a }, { from: app/sub, to: /b }",
+            "is taken by the rule for `.`",
+        ),
+        ("{ from: app, to: /a, ignore: ['[a'] }", "`[a` is no pattern"),
+    ] {
+        let told = of(rules).unwrap_or_default();
+        assert!(told.contains(expected), "{rules}: {told}");
+    }
+    for rules in [
+        "{ from: app/sub, to: /b }, { from: app, to: /a }",
+        "{ from: app, to: /a, ignore: [sub] }, { from: app/sub/deep, to: /b }",
+        "{ from: app, to: /a }, { from: application, to: /b }",
+    ] {
+        assert_eq!(of(rules), None, "{rules}");
+    }
+}
+
+#[test]
 fn values_that_a_cluster_would_refuse_are_told_here() {
     let text = "services:\n  agent-engine:\n    image: UPPER case:x\n    config: { 'a b': x, 1: y }\n    \
                 resources: { limits: { memory: 24, cpu: 0.5 }, requests: { memory: 512MB, cpu: 0 } }\n    replicas: \"2\"\n  \

@@ -78,6 +78,8 @@ fn go_is_built_here_only_where_that_makes_all_of_the_image() {
         "COPY --from=build /out/server /x\nCOPY --from=web /dist /static\n",
         "COPY --from=build /out/server /x\nCOPY --from=build /src/templates /t\n",
         "COPY --from=build /out/server /x\nCOPY conf /conf\nRUN check /conf\n",
+        "COPY --from=build /out/server /usr/bin/\nRUN chmod +x /usr/bin/server && setcap x=ep /usr/bin/server\n",
+        "COPY --from=build /out/server /usr/bin/\nRUN cd /usr/bin && setcap x=ep server\n",
     ] {
         let found = of(other);
         assert!(

@@ -19,6 +19,12 @@ struct Embedded;
 /// A recipe's files by path relative to the work folder.
 pub type Files = BTreeMap<String, Cow<'static, [u8]>>;
 
+/// The names of the recipes, from their folders alone: nothing is parsed.
+pub fn recipe_names() -> Vec<String> {
+    let folder = |path: Cow<'static, str>| path.strip_suffix("/recipe.yaml").map(str::to_owned);
+    Embedded::iter().filter_map(folder).collect()
+}
+
 /// The recipes by name.
 #[derive(Debug)]
 pub struct Book {

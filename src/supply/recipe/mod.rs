@@ -10,7 +10,7 @@ mod orphans;
 mod preload;
 mod run;
 
-pub use book::Book;
+pub use book::{Book, recipe_names};
 pub use job::{Kit, RECIPE_LABEL};
 pub use model::{Action, Recipe};
 pub use run::make;
