@@ -4,6 +4,7 @@ use super::output::OutputArgs;
 use super::overrides::{Edit, Edited};
 use super::restart::{Waiting, table};
 use super::{Context, Run, complete};
+use crate::catalog::text::is_image;
 use crate::engine::{ComponentOptions, apply_component};
 use crate::failure::Failure;
 use crate::operate::{arrival, rollout};
@@ -20,12 +21,20 @@ pub struct Upgrade {
     #[arg(value_name = "SERVICE", add = ArgValueCompleter::new(complete::workloads))]
     service: String,
     /// The whole reference of the image
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", value_parser = image)]
     image: String,
     #[command(flatten)]
     waiting: Waiting,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+fn image(text: &str) -> Result<String, String> {
+    if is_image(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no image such as registry/name:version"))
+    }
 }
 
 impl Run for Upgrade {

@@ -178,10 +178,11 @@ fn name_of(folder: &Path) -> String {
         .take(30)
         .collect();
     let label = label.trim_matches('-');
-    if label.is_empty() {
-        "workspace".to_owned()
-    } else {
-        label.to_owned()
+    // A name begins with a letter, so that no file reads it as a number.
+    match label.chars().next() {
+        None => "workspace".to_owned(),
+        Some(first) if first.is_ascii_digit() => format!("w-{label}"),
+        Some(_) => label.to_owned(),
     }
 }
 
@@ -372,6 +373,7 @@ mod tests {
     fn names_are_labels() {
         assert_eq!(name_of(Path::new("/")), "workspace");
         assert_eq!(name_of(Path::new("/x/语音")), "workspace");
+        assert_eq!(name_of(Path::new("/x/2024")), "w-2024");
         assert_eq!(name_of(Path::new("/x/-A.b-")), "a-b");
     }
 }

@@ -28,16 +28,26 @@ pub enum Placed {
 
 /// Puts services into the text of a workspace file; an empty text becomes a whole file for a workspace of this name.
 pub fn place(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
+    match laid(text, name, drafts) {
+        // Other ways to write the same, such as a `services` in quotes, are found by reading what would stand there.
+        Placed::Whole(whole) if read_workspace(&(String::new(), whole.clone())).is_err() => {
+            Placed::Beside(drafts.iter().map(section).collect())
+        }
+        placed => placed,
+    }
+}
+
+fn laid(text: &str, name: &str, drafts: &[Draft<'_>]) -> Placed {
     if drafts.is_empty() {
         return Placed::Nothing;
     }
     if text.contains("\r\n") {
-        return match place(&text.replace("\r\n", "\n"), name, drafts) {
+        return match laid(&text.replace("\r\n", "\n"), name, drafts) {
             Placed::Whole(text) => Placed::Whole(text.replace('\n', "\r\n")),
             other => other,
         };
     }
-    let part: String = drafts.iter().map(|draft| section(draft)).collect();
+    let part: String = drafts.iter().map(section).collect();
     if text.trim().is_empty() {
         return Placed::Whole(format!(
             "apiVersion: vadev.dev/v1\nkind: Workspace\nname: {}\nservices:\n{part}",
@@ -231,6 +241,31 @@ mod tests {
                 before.contains("rag-engine")
             );
         }
+    }
+
+    #[test]
+    fn what_has_no_certain_place_is_shown_and_not_written() {
+        let inferred = inferred();
+        let drafts = [Draft {
+            name: "agent-engine",
+            source: "svc",
+            inferred: &inferred,
+        }];
+        let head = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+        for before in [
+            format!("{head}\"services\":\n  rag-engine: {{ replicas: 2 }}\n"),
+            format!("{head}services :\n  rag-engine: {{ replicas: 2 }}\n"),
+            "{ apiVersion: vadev.dev/v1, kind: Workspace, name: shop }\n".to_owned(),
+            format!("{head}services:\n  'agent-engine':\n    source: svc\n"),
+            format!("{head}profile: dev\n...\n"),
+        ] {
+            let Placed::Beside(part) = place(&before, "shop", &drafts) else {
+                panic!("{before}")
+            };
+            assert!(part.contains("sync:"), "{part}");
+        }
+        // A name that reads as nothing is a name all the same.
+        assert!(matches!(place("", "null", &drafts), Placed::Whole(_)));
     }
 
     #[test]
