@@ -146,6 +146,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if matches!(cli.verb, Verb::Dev(_) | Verb::Watch(_)) {
+        runtime::with_one_pool();
+    }
     let context = Context::new(cli.globals);
     let machine_readable = cli.verb.machine_readable();
     let result = cli.verb.run(&context);
