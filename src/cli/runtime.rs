@@ -111,18 +111,6 @@ fn unstartable(error: &io::Error) -> Failure {
     .into()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gives_the_result_of_the_work() {
-        assert_eq!(block_on(async { Ok(7) }).unwrap(), 7);
-        let failed: Result<(), Failure> = block_on(async { Err(Plain::new(Family::Build, "x").into()) });
-        assert_eq!(failed.unwrap_err().family(), Family::Build);
-    }
-}
-
 /// Has a session begin anew with one pool of memory. glibc's allocator keeps one for each thread and gives little of it back: of
 /// 100,000 watched files a session held 93 MB, and holds 56 MB so (`just bench-reload`, P8). Where somebody has chosen, and with
 /// other allocators, nothing happens.
@@ -141,5 +129,17 @@ pub fn with_one_pool() {
         let mut anew = std::process::Command::new(program);
         // It comes back only where it has failed, and the session goes on with more memory.
         drop(anew.arg0(name).args(arguments).env(POOLS, "1").exec());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_the_result_of_the_work() {
+        assert_eq!(block_on(async { Ok(7) }).unwrap(), 7);
+        let failed: Result<(), Failure> = block_on(async { Err(Plain::new(Family::Build, "x").into()) });
+        assert_eq!(failed.unwrap_err().family(), Family::Build);
     }
 }

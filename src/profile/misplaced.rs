@@ -207,3 +207,31 @@ fn takes_all(first: &SyncRule, later: &SyncRule) -> bool {
     };
     rest.as_os_str().is_empty() || !first.ignore.iter().any(left_out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_takes_what_it_does_not_ignore() {
+        let rule = |from: &str, ignore: &[&str]| SyncRule {
+            from: from.to_owned(),
+            to: "/x".to_owned(),
+            ignore: ignore.iter().map(ToString::to_string).collect(),
+        };
+        for (first, ignore, later, takes) in [
+            ("app", &[][..], "./app/", true),
+            (".", &[], "app/sub", true),
+            ("app", &["other"], "app/sub", true),
+            ("app/sub", &[], "app", false),
+            ("app", &["sub"], "app/sub/deep", false),
+            ("app", &[], "application", false),
+        ] {
+            assert_eq!(
+                takes_all(&rule(first, ignore), &rule(later, &[])),
+                takes,
+                "{first} {later}"
+            );
+        }
+    }
+}
