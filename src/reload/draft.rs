@@ -15,6 +15,13 @@ pub struct Draft<'a> {
     pub inferred: &'a Inferred,
 }
 
+impl<'a> Draft<'a> {
+    /// What of it is written down: of a part of it alone, a session would not look for the rest.
+    fn written(&self) -> Option<&'a Inferred> {
+        Some(self.inferred).filter(|inferred| !inferred.partly)
+    }
+}
+
 /// Where the proposal goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
@@ -100,11 +107,12 @@ fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
         if said.is_none() {
             put("source", &quoted(draft.source))?;
         }
-        if !draft.inferred.partly {
-            let rules: Vec<String> = draft.inferred.sync.iter().map(rule).collect();
-            put("sync", &format!("[{}]", rules.join(", ")))?;
-        }
-        if let Some(build) = &draft.inferred.build {
+        let Some(inferred) = draft.written() else {
+            continue;
+        };
+        let rules: Vec<String> = inferred.sync.iter().map(rule).collect();
+        put("sync", &format!("[{}]", rules.join(", ")))?;
+        if let Some(build) = &inferred.build {
             let env = env(build).map(|env| format!(", env: {env}")).unwrap_or_default();
             put("build", &format!("{{ command: {}{env} }}", command(build)))?;
         }
@@ -118,10 +126,10 @@ fn edited(text: &str, drafts: &[Draft<'_>]) -> Option<String> {
                 source: Some(draft.source.to_owned()),
                 ..WorkspaceService::default()
             });
-        if !draft.inferred.partly {
-            service.sync = Some(draft.inferred.sync.clone());
+        if let Some(inferred) = draft.written() {
+            service.sync = Some(inferred.sync.clone());
+            service.build = inferred.build.clone().or(service.build.take());
         }
-        service.build = draft.inferred.build.clone().or(service.build.take());
     }
     (read(&now)? == wanted).then_some(now)
 }
@@ -133,18 +141,18 @@ fn section(draft: &Draft<'_>) -> String {
         draft.name,
         quoted(draft.source)
     )];
-    if draft.inferred.partly {
+    let Some(inferred) = draft.written() else {
         text.push(
             "    # Its sync rules are read off the Dockerfile: `vadev init --dry-run` shows them.\n"
                 .to_owned(),
         );
-    } else {
-        text.push("    sync:\n".to_owned());
-        for one in &draft.inferred.sync {
-            text.push(format!("      - {}\n", rule(one)));
-        }
+        return text.concat();
+    };
+    text.push("    sync:\n".to_owned());
+    for one in &inferred.sync {
+        text.push(format!("      - {}\n", rule(one)));
     }
-    if let Some(build) = &draft.inferred.build {
+    if let Some(build) = &inferred.build {
         text.push(format!("    build:\n      command: {}\n", command(build)));
         text.extend(env(build).map(|env| format!("      env: {env}\n")));
     }
@@ -240,6 +248,32 @@ mod tests {
                 read.services.contains_key("rag-engine"),
                 before.contains("rag-engine")
             );
+        }
+    }
+
+    #[test]
+    fn what_only_the_dockerfile_says_right_is_not_written_in_part() {
+        let inferred = Inferred {
+            partly: true,
+            ..inferred()
+        };
+        let drafts = [Draft {
+            name: "agent-engine",
+            source: "svc",
+            inferred: &inferred,
+        }];
+        let head = "apiVersion: vadev.dev/v1\nkind: Workspace\nname: shop\n";
+        for before in [
+            String::new(),
+            format!("{head}services:\n    rag-engine: {{ replicas: 2 }}\n"),
+        ] {
+            let Placed::Whole(text) = place(&before, "shop", &drafts) else {
+                panic!("{before}")
+            };
+            let read = read_workspace(&(String::new(), text)).unwrap();
+            let service = &read.services["agent-engine"];
+            assert_eq!(service.source.as_deref(), Some("svc"));
+            assert!(service.sync.is_none() && service.build.is_none());
         }
     }
 
