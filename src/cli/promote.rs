@@ -251,7 +251,7 @@ impl Job {
             environment: Some(self.environment.name.clone()),
             target: Some(self.target),
             folder: None,
-            notes: [self.raised.clone(), self.target.notes()].concat(),
+            notes: [self.raised.clone(), self.target.notes(self.stack.mesh.is_some())].concat(),
             ok: !refused(&self.findings),
             findings: self.findings.clone(),
             differences: None,

@@ -1,16 +1,11 @@
 //! The cluster that verbs operate on: the one place where it is chosen, and where one that is not vadev's own is asked for.
 
-use std::time::Duration;
-
 use super::Context;
 use crate::engine::Platform;
 use crate::failure::Failure;
 use crate::operate::{OperateError, Site};
 use crate::profile::component_names;
 use crate::render::operator::GATEWAY;
-
-/// How long a cluster that runs may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What runs in the mesh's own namespace, and so is in no file of the catalog.
 const MESH_WORKLOADS: [&str; 2] = ["istiod", GATEWAY];
@@ -23,7 +18,7 @@ impl Context {
 
     /// Where a platform runs: for looking at it.
     pub async fn site_of(&self, platform: &Platform) -> Result<Site, Failure> {
-        let cluster = platform.reach(ANSWER).await?;
+        let cluster = platform.reach().await?;
         Ok(Site::new(
             cluster,
             platform.stack().namespaces.clone(),

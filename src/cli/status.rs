@@ -27,9 +27,6 @@ pub struct Status {
     output: OutputArgs,
 }
 
-/// How long a cluster that runs may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
-
 /// How soon a cluster that did not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -37,7 +34,7 @@ impl Run for Status {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let platform = context.running()?;
         context.block_on(async {
-            let cluster = platform.reach(ANSWER).await?;
+            let cluster = platform.reach().await?;
             let namespaces = &platform.stack().namespaces;
             let scope = Scope::Namespaces(vec![namespaces.apps.clone(), namespaces.infra.clone()]);
             let view = self.watch.then(|| View::open(&cluster, &scope));

@@ -1,18 +1,13 @@
 //! Istio's own check of its configuration.
 
-use std::time::Duration;
-
 use super::platform::Platform;
 use crate::cluster::{Finding, findings};
 use crate::failure::Failure;
 
-/// How long a cluster that runs may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
-
 /// What istioctl finds in the platform's namespaces. Brings istioctl where it is missing.
 pub async fn analyze(platform: &Platform) -> Result<Vec<Finding>, Failure> {
     // Before istioctl is brought, which takes long where it has to be built.
-    drop(platform.reach(ANSWER).await?);
+    drop(platform.reach().await?);
     let target = platform.target().await?;
     let step = platform.reporter.step("analyze", "Analyze the mesh", None);
     let program = platform.supply.tool("istioctl", &step).await?;

@@ -19,6 +19,9 @@ use crate::render::object::COMPONENT;
 use crate::report::{Outcome, Reporter, Step};
 use crate::supply::Supply;
 
+/// How long a cluster that runs may take to answer.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What [`Platform::open`] needs to know.
 #[derive(Debug, Clone)]
 pub struct PlatformOptions {
@@ -208,9 +211,9 @@ impl Platform {
 
     /// Connects to a cluster that most likely runs, without asking Docker first: that is what makes verbs that look quick.
     /// Where it does not answer, the reason is found as [`Self::running`] finds it.
-    pub async fn reach(&self, within: std::time::Duration) -> Result<Cluster, Failure> {
+    pub async fn reach(&self) -> Result<Cluster, Failure> {
         if self.options.place.existing().is_some() {
-            return self.connect(within).await;
+            return self.connect(ANSWER).await;
         }
         let target = cluster_target(&self.options.state, &self.cluster_name());
         if target.kubeconfig.is_file()
@@ -218,7 +221,7 @@ impl Platform {
         {
             return Ok(cluster);
         }
-        self.running(within).await
+        self.running(ANSWER).await
     }
 
     /// As [`Self::start`], as a step of its own, which this ends.

@@ -228,25 +228,19 @@ impl Context {
                 if ignored && !leads && self.ignore.prunes(&path) {
                     continue;
                 }
-                let mut inside = Vec::new();
-                if ignored {
-                    self.walk(&path, &mut |entry| {
-                        inside.push(entry);
-                        Ok(())
-                    })?;
+                let content = if ignored {
+                    let inside = self.inside(&path)?;
                     if inside.is_empty() {
                         continue;
                     }
-                }
-                let own = Entry {
-                    path: path.clone(),
-                    what: What::Folder,
-                    mode: meta.permissions().mode() & 0o7777,
-                };
-                let content = if ignored {
                     Next::Put(inside)
                 } else {
-                    Next::Into(path)
+                    Next::Into(path.clone())
+                };
+                let own = Entry {
+                    path,
+                    what: What::Folder,
+                    mode: meta.permissions().mode() & 0o7777,
                 };
                 names.push((format!("{name}/"), content));
                 names.push((name, Next::Put(vec![own])));
@@ -263,6 +257,16 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Everything below a folder that is not ignored though the folder itself is.
+    fn inside(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        let mut inside = Vec::new();
+        self.walk(folder, &mut |entry| {
+            inside.push(entry);
+            Ok(())
+        })?;
+        Ok(inside)
     }
 
     /// The builder needs these two whatever the ignore file says.

@@ -233,20 +233,13 @@ fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Res
         gone.extend((!keep).then(|| (service.service.name.clone(), "not named by --only")));
         keep
     });
-    let skipped: BTreeSet<String> = gone
-        .iter()
-        .filter(|(_, reason)| *reason == SKIP_INFRA)
-        .map(|(name, _)| name.clone())
-        .collect();
-    for (name, reason) in gone {
-        leave_out(stack, &name, reason);
-    }
     let there: BTreeSet<&str> = stack.component_names().collect();
     if let Some(name) = wanted
         .iter()
         .find(|name| selection.only.contains(name) && !there.contains(name.as_str()))
     {
-        let by = if skipped.contains(name) {
+        let skipped = gone.iter().any(|gone| *gone == (name.clone(), SKIP_INFRA));
+        let by = if skipped {
             SKIP_INFRA.to_owned()
         } else if selection.services.is_empty() {
             return Err(ResolveError::NotInProfile {
@@ -260,6 +253,9 @@ fn keep_only(stack: &mut Stack, catalog: &Catalog, selection: &Selection) -> Res
             name: name.clone(),
             by,
         });
+    }
+    for (name, reason) in gone {
+        leave_out(stack, &name, reason);
     }
     Ok(())
 }

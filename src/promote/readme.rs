@@ -260,9 +260,8 @@ fn left_out(stack: &Stack, target: Target) -> String {
         .iter()
         .map(|left| format!("- {}: {}", left.name, left.reason))
         .collect();
-    let notes = target.notes().into_iter();
-    let concerns = notes.filter(|note| stack.mesh.is_some() || !note.starts_with("Istio"));
-    lines.extend(concerns.map(|note| format!("- {note}")));
+    let notes = target.notes(stack.mesh.is_some());
+    lines.extend(notes.into_iter().map(|note| format!("- {note}")));
     if lines.is_empty() {
         return String::new();
     }

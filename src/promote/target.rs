@@ -159,8 +159,8 @@ impl Target {
         self.kubernetes.is(30)
     }
 
-    /// What was left out because the target lacks it, for people.
-    pub fn notes(&self) -> Vec<String> {
+    /// What was left out because the target lacks it, for people; of Istio only where the platform is `meshed`.
+    pub fn notes(&self, meshed: bool) -> Vec<String> {
         let mut notes = Vec::new();
         let mut note = |has: bool, text: &str| {
             if !has {
@@ -180,7 +180,7 @@ impl Target {
             "Kubernetes before 1.30 autoscales by the whole pod, its sidecar included: ContainerResource metrics are left out",
         );
         note(
-            self.istio_api() == IstioApi::V1,
+            !meshed || self.istio_api() == IstioApi::V1,
             "Istio before 1.22 has no v1 of its kinds: v1beta1 is used, which later ones still serve",
         );
         notes
@@ -206,9 +206,10 @@ mod tests {
             );
             assert!(Target::new(OLDEST_KUBERNETES, unknown).is_err());
         }
-        assert_eq!(Target::default().notes().len(), 4);
+        assert_eq!(Target::default().notes(true).len(), 4);
+        assert_eq!(Target::default().notes(false).len(), 3);
         let newest =
             Target::new(Version { major: 1, minor: 34 }, Version { major: 1, minor: 31 }).expect("supported");
-        assert!(newest.notes().is_empty());
+        assert!(newest.notes(true).is_empty());
     }
 }

@@ -70,11 +70,7 @@ pub(super) fn copy(instruction: &Instruction, scope: &Scope<'_>) -> Option<Copy>
         let folder = to.ends_with('/') || to == "." || to.ends_with("/.") || sources.len() > 1;
         let mut to = join(scope.workdir.as_deref(), &to)?;
         let file = sources.first().map(String::as_str).unwrap_or_default();
-        let folder = if folder {
-            Some(true)
-        } else {
-            scope.is_folder(&to, file)
-        };
+        let folder = folder.then_some(true).or_else(|| scope.is_folder(&to, file));
         if folder == Some(true) && !to.ends_with('/') {
             to.push('/');
         }

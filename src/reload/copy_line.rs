@@ -1,5 +1,7 @@
 //! A COPY line of a Dockerfile, ready to be asked: which paths it takes, and where it puts them. Pure.
 
+use std::path::Path;
+
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::dockerfile::Copy;
@@ -42,7 +44,7 @@ impl CopyLine {
         let name = path.rsplit('/').next().unwrap_or(path);
         let to = self.copy.to.as_deref()?;
         let folder = to.ends_with('/');
-        let pattern = source.contains(['*', '?', '[']);
+        let pattern = is_pattern(source);
         // What is in a folder goes into the target; a pattern may have met more than that folder.
         if !rest.is_empty() && (part.is_empty() || pattern || source_is_folder(part)) {
             return (!pattern || folder).then(|| format!("{}/{rest}", to.trim_end_matches('/')));
@@ -52,37 +54,37 @@ impl CopyLine {
         }
         (!pattern && !self.copy.unsettled).then(|| to.to_owned())
     }
+}
 
-    /// What it puts over the files of earlier lines. Of a folder of the context each file is asked for by itself; what comes
-    /// from elsewhere may be a folder.
-    pub fn over(&self) -> Vec<Over> {
-        let below = self.copy.from.is_some();
-        let over = |path: String, below: bool| Over {
-            at: self.at,
-            line: self.copy.line,
-            path,
-            below,
-        };
-        let Some(to) = self.copy.to.as_deref() else {
-            // It may lie over anything.
-            return below.then(|| over(String::new(), true)).into_iter().collect();
-        };
-        let Some(folder) = to.strip_suffix('/') else {
-            return vec![over(to.to_owned(), below)];
-        };
-        let mut all = Vec::new();
-        for source in &self.copy.sources {
-            let name = source.rsplit('/').next().unwrap_or_default();
-            if !name.is_empty() {
-                all.push(over(format!("{folder}/{name}"), below));
-            }
-            // A folder's content goes into the target itself; what has an ending is a file.
-            if below && !name.contains('.') {
-                all.push(over(folder.to_owned(), true));
-            }
+/// What the line at this place puts over the files of earlier ones. Of a folder of the context each file is asked for by itself;
+/// what comes from elsewhere may be a folder.
+pub(super) fn over(at: usize, copy: &Copy) -> Vec<Over> {
+    let below = copy.from.is_some();
+    let over = |path: String, below: bool| Over {
+        at,
+        line: copy.line,
+        path,
+        below,
+    };
+    let Some(to) = copy.to.as_deref() else {
+        // It may lie over anything.
+        return below.then(|| over(String::new(), true)).into_iter().collect();
+    };
+    let Some(folder) = to.strip_suffix('/') else {
+        return vec![over(to.to_owned(), below)];
+    };
+    let mut all = Vec::new();
+    for source in &copy.sources {
+        let name = source.rsplit('/').next().unwrap_or_default();
+        if !name.is_empty() {
+            all.push(over(format!("{folder}/{name}"), below));
         }
-        all
+        // A folder's content goes into the target itself; what has an ending is a file.
+        if below && !name.contains('.') {
+            all.push(over(folder.to_owned(), true));
+        }
     }
+    all
 }
 
 /// What a line puts over the files of those before it.
@@ -100,8 +102,7 @@ pub(super) struct Over {
 impl Over {
     /// Whether a file of the image is under it, or may be.
     pub fn covers(&self, place: &str) -> bool {
-        let rest = place.strip_prefix(self.path.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || (self.below && rest.starts_with('/')))
+        place == self.path || (self.below && Path::new(place).starts_with(&self.path))
     }
 }
 
@@ -122,6 +123,11 @@ fn covered<'p>(glob: &GlobMatcher, path: &'p str) -> Option<&'p str> {
             None => return glob.glob().glob().is_empty().then_some(""),
         }
     }
+}
+
+/// Whether a source of a COPY line is one.
+pub(super) fn is_pattern(source: &str) -> bool {
+    source.contains(['*', '?', '['])
 }
 
 /// `*` of a COPY line stays within a folder, and braces mean themselves. `None` for what is no pattern.

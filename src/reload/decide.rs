@@ -6,7 +6,7 @@ use std::fmt;
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 
-use super::copy_line::{CopyLine, Over, covers, matcher};
+use super::copy_line::{CopyLine, Over, covers, is_pattern, matcher, over};
 use super::dependencies::is_dependency;
 use super::dockerfile::{Attributes, Copy, Dockerfile, plain};
 use super::rules::Rules;
@@ -108,10 +108,9 @@ impl Recipe {
             return self;
         };
         for (at, copy) in file.copies(stage, args).into_iter().enumerate() {
-            let line = CopyLine::new(at, copy);
-            self.over.extend(line.over());
-            if line.copy.from.is_none() {
-                self.copies.push(line);
+            self.over.extend(over(at, &copy));
+            if copy.from.is_none() {
+                self.copies.push(CopyLine::new(at, copy));
             }
         }
         let others = file.stages.iter().filter(|other| !std::ptr::eq(*other, stage));
@@ -123,7 +122,7 @@ impl Recipe {
         let sources: Vec<String> = sources.collect();
         let own = self.copies.iter().flat_map(|line| &line.copy.sources);
         let named = own.chain(&sources);
-        let named = named.filter(|source| !source.is_empty() && !source.contains(['*', '?', '[']));
+        let named = named.filter(|source| !source.is_empty() && !is_pattern(source));
         self.named = named.cloned().collect();
         let used = file.used(stage, args).into_iter();
         self.used = used
@@ -301,11 +300,8 @@ impl Recipe {
     fn covered_by(&self, path: &str) -> Option<usize> {
         let own = self.copy_of(path)?;
         let place = own.place(path, &|_| true)?;
-        let later = self.over.iter().filter(|over| over.at > own.at);
-        later
-            .clone()
-            .find(|over| over.covers(&place))
-            .map(|over| over.line)
+        let mut later = self.over.iter().filter(|over| over.at > own.at);
+        later.find(|over| over.covers(&place)).map(|over| over.line)
     }
 
     /// Whether the replicas have a file as the source has it. Of what was read off a Dockerfile, that holds only for what the

@@ -4,6 +4,7 @@
 //! files where nobody reads them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::copied::{Mount, copy, mounted};
 use super::scope::Scope;
@@ -165,28 +166,25 @@ impl Dockerfile {
 
     fn read(&self, stage: &Stage, args: &BTreeMap<String, String>) -> (Vec<Copy>, Vec<Mount>) {
         let (mut copies, mut mounts) = (Vec::<Copy>::new(), Vec::new());
-        self.walk(stage, args, |instruction, scope| {
-            match instruction.keyword.as_str() {
-                "RUN" => {
-                    for copy in &mut copies {
-                        copy.used_by_run = true;
-                    }
-                    mounts.extend(mounted(instruction.line, &instruction.arguments, scope));
+        self.walk(stage, args, |instruction, copied, scope| {
+            copies.extend(copied);
+            if instruction.keyword == "RUN" {
+                for copy in &mut copies {
+                    copy.used_by_run = true;
                 }
-                "COPY" | "ADD" => copies.extend(copy(instruction, scope)),
-                _ => {}
+                mounts.extend(mounted(instruction.line, &instruction.arguments, scope));
             }
         });
         (copies, mounts)
     }
 
     /// Shows every instruction that makes a stage, those of the earlier stages that it is based on first, with what
-    /// variables and paths mean there.
+    /// it copies and what variables and paths mean there.
     fn walk(
         &self,
         stage: &Stage,
         args: &BTreeMap<String, String>,
-        mut each: impl FnMut(&Instruction, &Scope<'_>),
+        mut each: impl FnMut(&Instruction, Option<Copy>, &Scope<'_>),
     ) {
         let none = BTreeMap::new();
         let mut outside = Scope::new(args, &none, true);
@@ -209,10 +207,13 @@ impl Dockerfile {
                     "ONBUILD" => waiting.extend(later(instruction)),
                     _ => {}
                 }
-                each(instruction, &scope);
-                if ["COPY", "ADD"].contains(&instruction.keyword.as_str())
-                    && let Some(to) = copy(instruction, &scope).and_then(|copy| copy.to)
-                {
+                let copied = match instruction.keyword.as_str() {
+                    "COPY" | "ADD" => copy(instruction, &scope),
+                    _ => None,
+                };
+                let placed = copied.as_ref().and_then(|copy| copy.to.clone());
+                each(instruction, copied, &scope);
+                if let Some(to) = placed {
                     scope.has(&to, to.ends_with('/'));
                 }
             }
@@ -229,7 +230,7 @@ impl Dockerfile {
     ) {
         let Some(stage) = self.named(name) else { return };
         let mut root = None;
-        self.walk(stage, args, |instruction, scope| {
+        self.walk(stage, args, |instruction, copied, scope| {
             match instruction.keyword.as_str() {
                 "WORKDIR" => {
                     if let Some(Root::Here(here)) = &mut root {
@@ -237,7 +238,7 @@ impl Dockerfile {
                     }
                 }
                 "COPY" | "ADD" => {
-                    let copy = copy(instruction, scope).filter(|copy| copy.from.is_none());
+                    let copy = copied.filter(|copy| copy.from.is_none());
                     let is_root = |source: &String| source.is_empty() || source == "go.mod";
                     if let Some(copy) = copy.filter(|copy| copy.sources.iter().any(is_root)) {
                         let words = &instruction.arguments;
@@ -322,6 +323,11 @@ pub fn plain(path: &str) -> String {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     parts.join("/")
+}
+
+/// Whether one path is the other, or in it.
+pub fn overlap(a: &str, b: &str) -> bool {
+    Path::new(a).starts_with(b) || Path::new(b).starts_with(a)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ const CONDITIONS: [&str; 6] = ["if", "elif", "case", "for", "while", "until"];
 
 /// Whether a command of the shell leaves a source as it is: what else it does, a build on this machine does without.
 fn is_harmless(command: &[String]) -> bool {
-    const TOOLS: [&str; 30] = [
+    const TOOLS: [&str; 28] = [
         "addgroup",
         "adduser",
         "apk",
@@ -90,7 +90,6 @@ fn is_harmless(command: &[String]) -> bool {
         "echo",
         "export",
         "getent",
-        "git",
         "go",
         "groupadd",
         "ldd",
@@ -101,7 +100,6 @@ fn is_harmless(command: &[String]) -> bool {
         "pushd",
         "pwd",
         "set",
-        "sh",
         "strip",
         "test",
         "true",
@@ -128,7 +126,7 @@ fn is_harmless(command: &[String]) -> bool {
             [] | ["chmod" | "chown", ..] => true,
             ["go", "mod", verb, ..] => ["download", "verify"].contains(verb),
             ["go", verb, ..] => !["generate", "fmt", "fix", "get", "run", "work", "tool"].contains(verb),
-            ["sh" | "git", rest @ ..] => matches!(rest, ["config", ..]),
+            ["git", rest @ ..] => matches!(rest, ["config", ..]),
             ["rm", rest @ ..] => rest.iter().filter(|word| !word.starts_with('-')).all(apart),
             [tool, ..] => TOOLS.contains(tool),
         }
@@ -145,16 +143,15 @@ fn of_run(
     let mut exported = Vec::new();
     let mut found = Vec::new();
     let commands = commands(arguments);
-    let first = |command: &Vec<String>| {
+    let begins = |command: &Vec<String>| {
         command
             .first()
             .is_some_and(|word| CONDITIONS.contains(&word.as_str()))
     };
-    let all = words(arguments);
-    let instead = all
+    let instead = words(arguments)
         .windows(2)
         .any(|pair| pair[0] == "||" && !["true", "exit", ":"].contains(&pair[1].as_str()));
-    let conditional = instead || commands.iter().any(first);
+    let conditional = instead || commands.iter().any(begins);
     // What another stage has lies in the source for as long as this runs.
     let mounts = mounted(line, arguments, scope);
     if mounts.iter().any(|mount| mount.from.is_some()) {
@@ -356,6 +353,19 @@ mod tests {
             (
                 "COPY --from=web /dist ./web/dist\nRUN go build -o /out/a .",
                 "after line 6",
+            ),
+            (
+                "RUN --mount=from=web,target=web go build -o /out/a .",
+                "after line 6",
+            ),
+            (
+                "RUN rm -rf /src/internal/dev && go build -o /out/a .",
+                "after line 6",
+            ),
+            ("RUN go mod tidy\nRUN go build -o /out/a .", "after line 6"),
+            (
+                "RUN go build -o /out/a . || go build -tags x -o /out/a .",
+                "under a condition",
             ),
             (
                 "RUN go build -o /out/a -tags $TAGS .",

@@ -104,11 +104,11 @@ impl Ignores {
     }
 
     /// Names what a rule copies: git's opinion about it does not count, for build results are ignored as a rule. Neither does
-    /// that of the image's build, where it leaves all of it out: where it leaves out a part only, `some` of it is taken, and
-    /// that part stays out.
-    pub fn want(&mut self, path: &Path, some: bool) {
+    /// that of the image's build, where it leaves all of it out, which is then `apart`; of what it takes in part, the rest stays
+    /// out.
+    pub fn want(&mut self, path: &Path, apart: bool) {
         let full = self.root.join(path);
-        if self.docker.ignores(path) && !some {
+        if apart {
             self.wanted_apart.push(full.clone());
         }
         if self.git_ignores(&full, true) || self.git_ignores(&full, false) {
@@ -227,7 +227,7 @@ mod tests {
         );
         ignores.add_gitignore(Path::new("/w"), "*.log\n/svc/bin/\n");
         ignores.add_gitignore(Path::new("/w/svc/app"), "!keep.log\ngenerated/\n");
-        ignores.want(Path::new("bin/server"), false);
+        ignores.want(Path::new("bin/server"), true);
         for path in [
             ".git/index",
             "app/__pycache__/x.pyc",

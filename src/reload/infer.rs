@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::copy_line::{CopyLine, covers, matcher};
+use super::copy_line::{covers, is_pattern, matcher, over};
 use super::dependencies::is_dependency;
-use super::dockerfile::{Copy, Dockerfile, Instruction, Stage, Used};
+use super::dockerfile::{Copy, Dockerfile, Instruction, Stage, Used, overlap, plain};
 use super::go_build::{self, GoBuild};
 use crate::profile::workspace::{HostBuild, SyncRule};
 
@@ -123,31 +123,19 @@ pub fn infer(
         }
     }
     // Of two rules that take one path the first would decide, and the image has what the other says as well.
-    let overlap =
-        |a: &str, b: &str| a == b || a == "." || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-    let rules = found.sync.iter().enumerate();
-    found.partly |= rules.clone().any(|(at, one)| {
-        let mut others = rules.clone().filter(|(other, _)| *other != at);
-        others.any(|(_, other)| overlap(&one.from, &other.from) || one.to == other.to)
+    let rules = &found.sync;
+    found.partly |= rules.iter().enumerate().any(|(at, one)| {
+        let takes = |other: &SyncRule| overlap(&plain(&one.from), &plain(&other.from)) || one.to == other.to;
+        rules[..at].iter().any(takes)
     });
     found
 }
 
 /// What a line from elsewhere puts over what earlier lines have of the source.
 fn covered(copy: &Copy, from: &str, found: &mut Inferred) {
-    let over = CopyLine::new(0, copy.clone()).over();
-    let inside = |path: &str, to: &str| {
-        let below = |path: &str, to: &str| {
-            path.strip_prefix(to)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        below(path, to) || below(to, path)
-    };
-    let under = found
-        .sync
-        .iter()
-        .find(|rule| over.iter().any(|over| inside(&over.path, &rule.to)));
-    if let Some(rule) = under {
+    let over = over(0, copy);
+    let under = |rule: &&SyncRule| over.iter().any(|over| overlap(&over.path, &rule.to));
+    if let Some(rule) = found.sync.iter().find(under) {
         found.notes.push(format!(
             "line {}: what comes from {from} lies over a part of {}, whose changes are builds there",
             copy.line, rule.to
@@ -170,10 +158,12 @@ fn from_context(copy: &Copy, used: &[Used], look: &dyn Look, found: &mut Inferre
                 "is also what a RUN makes something of (line {}): its changes are builds",
                 used.line
             )
-        } else if source.contains(['*', '?', '[']) && copy.to.as_ref().is_some_and(|to| to.ends_with('/')) {
-            "is a pattern: its changes are swaps".to_owned()
-        } else if source.contains(['*', '?', '[']) {
-            "is a pattern, and goes to a place that only a build knows: its changes are builds".to_owned()
+        } else if is_pattern(source) {
+            if copy.to.as_ref().is_some_and(|to| to.ends_with('/')) {
+                "is a pattern: its changes are swaps".to_owned()
+            } else {
+                "is a pattern, and goes to a place that only a build knows: its changes are builds".to_owned()
+            }
         } else if let Some(to) = &copy.to {
             let linked = link_on(source, look).map(|_| Kind::Link);
             match linked.or_else(|| look.kind(source)) {
@@ -263,11 +253,10 @@ fn go_of(
     }
     // What gives the program rights or a smaller size is part of it; its mode and owner, syncing sees to.
     let changes = |run: &&Instruction| {
-        let plain = |word: &str| ["chmod", "chown"].contains(&word);
         let all = go_build::commands(&run.arguments);
         all.iter().any(|command| {
             let names = command.iter().skip(1).any(|word| name_of(word) == name);
-            names && !command.first().is_some_and(|word| plain(word))
+            names && !["chmod", "chown"].contains(&command[0].as_str())
         })
     };
     let later = stage.instructions.iter();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ReloadError;
 use super::decide::Recipe;
-use super::dockerfile::Dockerfile;
+use super::dockerfile::{Dockerfile, overlap};
 use super::infer::{Inferred, infer};
 use super::rules::Rules;
 use super::source::{Source, Wanted, look};
@@ -161,11 +161,6 @@ impl Service {
             Restart::Auto | Restart::Process | Restart::Container => Then::Restart { grace_millis },
         }
     }
-}
-
-/// Whether one path is the other, or in it.
-fn overlap(a: &str, b: &str) -> bool {
-    Path::new(a).starts_with(b) || Path::new(b).starts_with(a)
 }
 
 #[cfg(test)]

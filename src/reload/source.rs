@@ -143,8 +143,8 @@ impl Source {
     fn want(&mut self) {
         for from in self.named.clone() {
             let from = Path::new(&from);
-            let some = self.ignores.is_apart(from) && self.has_kept(from);
-            self.ignores.want(from, some);
+            let apart = self.ignores.is_apart(from) && !self.has_kept(from);
+            self.ignores.want(from, apart);
         }
     }
 

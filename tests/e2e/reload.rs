@@ -220,10 +220,10 @@ fn saves_of_every_kind_are_served() {
     session.hears(PYTHON, "without");
     session.settles();
     // Go: built on this machine, the binary synced.
-    let main = fs::read_to_string(session.path(MAIN)).expect("main.go");
-    session.write(
-        MAIN,
-        &main.replace("greeting = \"hello\"", "greeting = \"from go\""),
+    edit(
+        &session.path(MAIN),
+        "greeting = \"hello\"",
+        "greeting = \"from go\"",
     );
     session.hears(GO, "from go");
     // Ten thousand files at once, and away again.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::harness::{CLUSTER, Platform, docker, eventually};
 use crate::reload::{GO, MAIN, PYTHON, Session};
+use crate::sample::edit;
 
 /// Ends the engine, whoever runs it, and has vadev start it again.
 fn restart_engine(platform: &Platform, meanwhile: impl FnOnce()) {
@@ -34,10 +35,10 @@ fn a_session_outlives_the_container_engine() {
         });
         // Saved while there is no engine, by either way.
         session.greet("meanwhile");
-        let main = fs::read_to_string(session.path(MAIN)).expect("main.go");
-        session.write(
-            MAIN,
-            &main.replace("greeting = \"hello\"", "greeting = \"meanwhile\""),
+        edit(
+            &session.path(MAIN),
+            "greeting = \"hello\"",
+            "greeting = \"meanwhile\"",
         );
     });
     // Whether the engine starts its containers again depends on how it ended.

@@ -73,13 +73,18 @@ fn is_host(text: &str) -> bool {
     text == "*" || (text.len() <= 253 && name.split('.').all(label))
 }
 
+/// A problem; an empty help is none.
+fn told(document: &Document<'_, Environment>, path: &[Step<'_>], message: String, help: &str) -> Problem {
+    let help = (!help.is_empty()).then(|| help.to_owned());
+    document.problem(path, message, help)
+}
+
 /// Texts that only the cluster would refuse, each in its own way.
 pub(super) fn texts(document: &Document<'_, Environment>) -> Vec<Problem> {
     let environment = &document.entry;
     let mut problems = Vec::new();
     let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        problems.push(document.problem(path, message, help));
+        problems.push(told(document, path, message, help));
     };
     for (name, image) in &environment.images {
         if !is_image(image) {
@@ -119,11 +124,6 @@ pub(super) fn texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             );
         }
     }
-    problems.extend(secrets(document));
-    let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        problems.push(document.problem(path, message, help));
-    };
     for (index, name) in environment.image_pull_secrets.iter().enumerate() {
         if !is_object_name(name) {
             let message = format!("`{name}` is no name of a Secret");
@@ -142,6 +142,7 @@ pub(super) fn texts(document: &Document<'_, Environment>) -> Vec<Problem> {
             "kubectl get storageclasses lists them",
         );
     }
+    problems.extend(secrets(document));
     problems
 }
 
@@ -149,8 +150,7 @@ pub(super) fn texts(document: &Document<'_, Environment>) -> Vec<Problem> {
 fn secrets(document: &Document<'_, Environment>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |path: &[Step<'_>], message: String, help: &str| {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        problems.push(document.problem(path, message, help));
+        problems.push(told(document, path, message, help));
     };
     let secrets = &document.entry.secrets;
     if secrets.mode == SecretMode::External && secrets.store.as_ref().is_none_or(String::is_empty) {

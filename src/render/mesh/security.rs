@@ -146,21 +146,7 @@ impl Mesh<'_> {
             let platform: Vec<String> = platform.cloned().collect();
             public.extend(platform);
         }
-        let mut to = self.regions(&service.access.public.iter().collect::<Vec<_>>());
-        match to
-            .first_mut()
-            .filter(|first| first["operation"].get("notPaths").is_none())
-        {
-            Some(first) => {
-                let plain = first["operation"]["paths"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                public.extend(plain.iter().filter_map(Value::as_str).map(str::to_owned));
-                first["operation"]["paths"] = json!(public);
-            }
-            None => to.insert(0, json!({ "operation": { "paths": public } })),
-        }
+        let to = self.regions(public, &service.access.public);
         rules.push(json!({ "from": [{ "source": { "principals": [gateway] } }], "to": to }));
         if self.setting.tokens.is_some() {
             rules.extend(self.with_token(sized, &gateway));
@@ -182,7 +168,7 @@ impl Mesh<'_> {
             .filter(|prefix| !access.public.contains(prefix))
             .collect();
         let any = guarded.iter().filter(|prefix| needed(prefix).is_none());
-        let any = self.regions(&any.copied().collect::<Vec<_>>());
+        let any = self.regions(Vec::new(), any.copied());
         let mut rules = Vec::new();
         if !any.is_empty() {
             rules.push(json!({ "from": from, "to": any }));
@@ -191,7 +177,7 @@ impl Mesh<'_> {
             if let Some(wanted) = needed(prefix) {
                 rules.push(json!({
                     "from": from,
-                    "to": self.regions(&[prefix]),
+                    "to": self.regions(Vec::new(), [prefix]),
                     "when": [{ "key": self.roles_key(), "values": wanted }],
                 }));
             }
@@ -208,9 +194,14 @@ impl Mesh<'_> {
             .collect()
     }
 
-    /// What a service is asked under its prefixes: those without others below them in one operation, then each of the rest.
-    fn regions(&self, prefixes: &[&String]) -> Vec<Value> {
-        let (mut plain, mut operations) = (Vec::new(), Vec::new());
+    /// What a service is asked: at these paths and under those prefixes that have no others below them in one operation, then
+    /// under each of the rest.
+    fn regions<'p>(
+        &self,
+        mut plain: Vec<String>,
+        prefixes: impl IntoIterator<Item = &'p String>,
+    ) -> Vec<Value> {
+        let mut operations = Vec::new();
         for prefix in prefixes {
             let inner = self.inner(prefix);
             if inner.is_empty() {
