@@ -147,7 +147,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     if matches!(cli.verb, Verb::Dev(_) | Verb::Watch(_)) {
-        runtime::with_one_pool();
+        crate::reload::memory::with_one_pool();
     }
     let context = Context::new(cli.globals);
     let machine_readable = cli.verb.machine_readable();

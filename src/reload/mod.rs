@@ -28,6 +28,7 @@ mod limits;
 pub mod link;
 mod logs;
 pub mod machine;
+pub mod memory;
 pub mod origin;
 mod outcome;
 mod patience;
